@@ -1,0 +1,223 @@
+"""What a run is made of: one shallow tree of frozen dataclasses.
+
+A config file in `configs/` builds one `RunConfig` and calls it `config`; variants are
+edits of a parent with `dataclasses.replace`. Functions are fields like any other; they
+are chosen in the file, not on the command line.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from jaxrl.methods.grpo import Grpo
+from jaxrl.rollout.types import Problem, Reward
+from jaxrl.types import Method
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """Where the policy comes from and how it computes.
+
+    Attributes:
+      path: A Hugging Face checkpoint directory: weights, config and tokenizer.
+      dtype: Type of the matrix products.
+      param_dtype: Type in which parameters are stored and updated.
+      remat: Recompute each layer in the backward pass instead of keeping its
+        activations: less memory, about a third more time.
+      reference_path: Frozen reference for KL terms; None is `path` itself.
+      teacher_path: Checkpoint directory of the teacher, for distillation.
+    """
+
+    path: Path = Path("checkpoint")
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    param_dtype: Literal["float32", "bfloat16"] = "float32"
+    remat: bool = False
+    reference_path: Path | None = None
+    teacher_path: Path | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Demonstrations:
+    """Supervised data: problems whose `answer` is the text to imitate.
+
+    Attributes:
+      problems: A `.jsonl` file with `prompt` and `answer`, or a sequence.
+      batch_size: Examples per update.
+    """
+
+    problems: Path | Sequence[Problem]
+    batch_size: int = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Rollouts:
+    """Prompts, how they are sampled, and how the samples are rewarded.
+
+    Attributes:
+      problems: A `.jsonl` file with `prompt` and `answer` (or GSM8K's `question`), or
+        a sequence of problems (see `jaxrl.data`).
+      reward: One function, or one for each reward channel.
+      prompts_per_step: Prompts P of a step.
+      samples_per_prompt: Samples G of each prompt.
+      max_prompt_tokens: A longer prompt is an error, before anything compiles.
+      max_new_tokens: Longest response.
+      temperature: Of the policy that is trained, as of the one that samples.
+      top_k: Keep the k most likely tokens; 0 keeps all.
+      top_p: Keep the smallest set with this mass; 1 keeps all.
+      stop_strings: Texts that end a response.
+      filter: Which groups to train on, `(rewards float [G]) -> bool`; the others are
+        masked out and counted.
+      reward_workers: Processes that compute rewards.
+      reward_deadline: Seconds after which a reward is killed and counted as failed.
+      packed: Pack several sequences into a row instead of sharing prompts.
+    """
+
+    problems: Path | Sequence[Problem]
+    reward: Reward | tuple[Reward, ...]
+    prompts_per_step: int = 16
+    samples_per_prompt: int = 8
+    max_prompt_tokens: int = 256
+    max_new_tokens: int = 256
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    stop_strings: tuple[str, ...] = ()
+    filter: Callable[[np.ndarray], bool] | None = None
+    reward_workers: int = 1
+    reward_deadline: float = 10.0
+    packed: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW with warm-up, decay, clipping, and how a batch is split.
+
+    Attributes:
+      learning_rate: Peak.
+      schedule: What follows the warm-up, until the last step.
+      warmup_steps: Updates of linear warm-up.
+      final_fraction: Fraction of the peak at the end of a decay.
+      b1: AdamW's first decay.
+      b2: AdamW's second decay.
+      eps: AdamW's epsilon.
+      weight_decay: AdamW's decoupled weight decay.
+      clip_norm: Global gradient norm; 0 does not clip.
+      micro_batches: Parts whose gradients are accumulated; the result is the same.
+      minibatches: Updates per batch.
+      epochs: Passes over each batch.
+    """
+
+    learning_rate: float = 1e-6
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    warmup_steps: int = 0
+    final_fraction: float = 0.1
+    b1: float = 0.9
+    b2: float = 0.999
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    clip_norm: float = 1.0
+    micro_batches: int = 1
+    minibatches: int = 1
+    epochs: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationConfig:
+    """Held-out evaluation during training.
+
+    Attributes:
+      problems: Held-out problems, as in `Rollouts`; None never evaluates.
+      reward: Counts as correct where it is above 0.5; None takes the first of the run.
+      every: Steps between evaluations; 0 only evaluates before and after.
+      samples: 1 is greedy; more estimate pass@k and maj@k by sampling.
+      limit: Problems to use; 0 uses all.
+    """
+
+    problems: Path | Sequence[Problem] | None = None
+    reward: Reward | None = None
+    every: int = 0
+    samples: int = 1
+    limit: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointConfig:
+    """Saving and going on.
+
+    Attributes:
+      every: Steps between checkpoints; 0 only saves at the end.
+      keep: Newest checkpoints to keep.
+      resume: Go on from the newest checkpoint of the run's directory.
+    """
+
+    every: int = 50
+    keep: int = 2
+    resume: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class LoggingConfig:
+    """Where the numbers go; JSON Lines and TensorBoard are always written.
+
+    Attributes:
+      wandb_project: Also log to this Weights & Biases project; empty does not.
+      progress: Show a live line with the time left.
+      transcripts: Sample transcripts to keep of each step.
+    """
+
+    wandb_project: str = ""
+    progress: bool = True
+    transcripts: int = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """One training run.
+
+    Attributes:
+      name: Names the run's directory under `output`.
+      data: Demonstrations to imitate, or prompts to sample and reward.
+      steps: Batches to train on.
+      seed: Of everything random.
+      output: Parent of the run's directory.
+    """
+
+    name: str
+    data: Demonstrations | Rollouts
+    method: Method = dataclasses.field(default_factory=Grpo)
+    model: ModelConfig = ModelConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    logging: LoggingConfig = LoggingConfig()
+    steps: int = 100
+    seed: int = 0
+    output: Path = Path("runs")
+
+    @property
+    def directory(self) -> Path:
+        """Where the run writes."""
+        return self.output / self.name
+
+
+def describe(config: Any) -> dict[str, Any]:
+    """The config as nested plain values, to be printed, saved and compared.
+
+    Functions become their qualified names, data sets their lengths and types.
+    """
+    if dataclasses.is_dataclass(config) and not isinstance(config, type):
+        fields = {f.name: describe(getattr(config, f.name))
+                  for f in dataclasses.fields(config)}
+        return {"type": type(config).__name__, **fields}
+    if isinstance(config, (tuple, list)) and len(config) < 32:
+        return [describe(item) for item in config]  # type: ignore[return-value]
+    if isinstance(config, Path):
+        return str(config)  # type: ignore[return-value]
+    if isinstance(config, (str, int, float, bool, type(None))):
+        return config  # type: ignore[return-value]
+    if isinstance(config, Sequence):
+        return f"{type(config).__name__} of {len(config)}"  # type: ignore[return-value]
+    return f"{config.__module__}.{config.__qualname__}"
