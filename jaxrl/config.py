@@ -6,7 +6,9 @@ are chosen in the file, not on the command line.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import functools
+import types
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +17,10 @@ import numpy as np
 from jaxrl.methods.grpo import Grpo
 from jaxrl.rollout.types import Problem, Reward
 from jaxrl.types import Method
+
+_LISTED = 32
+"""Sequences shorter than this are described item by item."""
+_NAMED = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, type)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,6 +140,8 @@ class EvaluationConfig:
       every: Steps between evaluations; 0 only evaluates before and after.
       samples: 1 is greedy; more estimate pass@k and maj@k by sampling.
       limit: Problems to use; 0 uses all.
+      answer: What a response answers; equal answers are one vote in maj@k. None takes
+        the last boxed, `####` or plain number (`evaluation.final_answer`).
     """
 
     problems: Path | Sequence[Problem] | None = None
@@ -141,6 +149,7 @@ class EvaluationConfig:
     every: int = 0
     samples: int = 1
     limit: int = 0
+    answer: Callable[[str], Hashable] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,21 +212,54 @@ class RunConfig:
         return self.output / self.name
 
 
-def describe(config: Any) -> dict[str, Any]:
-    """The config as nested plain values, to be printed, saved and compared.
+def describe(value: Any) -> Any:
+    """A config as nested plain values, to be printed, saved and compared.
 
-    Functions become their qualified names, data sets their lengths and types.
+    Functions become their qualified names, long sequences their type and length;
+    everything in the result can be written as JSON.
+
+    >>> describe(CheckpointConfig(every=5))
+    {'type': 'CheckpointConfig', 'every': 5, 'keep': 2, 'resume': False}
     """
-    if dataclasses.is_dataclass(config) and not isinstance(config, type):
-        fields = {f.name: describe(getattr(config, f.name))
-                  for f in dataclasses.fields(config)}
-        return {"type": type(config).__name__, **fields}
-    if isinstance(config, (tuple, list)) and len(config) < 32:
-        return [describe(item) for item in config]  # type: ignore[return-value]
-    if isinstance(config, Path):
-        return str(config)  # type: ignore[return-value]
-    if isinstance(config, (str, int, float, bool, type(None))):
-        return config  # type: ignore[return-value]
-    if isinstance(config, Sequence):
-        return f"{type(config).__name__} of {len(config)}"  # type: ignore[return-value]
-    return f"{config.__module__}.{config.__qualname__}"
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {
+            f.name: describe(getattr(value, f.name)) for f in dataclasses.fields(value)
+        }
+        return {"type": type(value).__name__, **fields}
+    if isinstance(value, (str, int, float, bool, type(None))):
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): describe(item) for key, item in value.items()}
+    if isinstance(value, functools.partial):
+        return [describe(value.func), describe(value.args), describe(value.keywords)]
+    if isinstance(value, (tuple, list)) and len(value) < _LISTED:
+        return [describe(item) for item in value]
+    if isinstance(value, Sequence):
+        return f"{type(value).__name__} of {len(value)}"
+    named = value if isinstance(value, _NAMED) else type(value)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
+def differences(old: Any, new: Any, path: str = "") -> dict[str, tuple[Any, Any]]:
+    """The fields in which two described configs differ.
+
+    Args:
+      old: What `describe` returned, possibly read back from JSON.
+      new: As `old`.
+      path: Dotted name of what is compared; empty for the whole config.
+
+    Returns:
+      Dotted field name to its old and new value; None where a side lacks it.
+
+    >>> differences({"a": {"b": 1}, "c": 2}, {"a": {"b": 3}, "c": 2})
+    {'a.b': (1, 3)}
+    """
+    if not isinstance(old, Mapping) or not isinstance(new, Mapping):
+        return {} if old == new else {path: (old, new)}
+    found: dict[str, tuple[Any, Any]] = {}
+    for name in [*old, *(name for name in new if name not in old)]:
+        inner = f"{path}.{name}" if path else name
+        found |= differences(old.get(name), new.get(name), inner)
+    return found
