@@ -11,7 +11,7 @@ happens in exactly one function, `scoring.token_logprobs`.
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -245,9 +245,12 @@ class Needs:
 
 @runtime_checkable
 class Method(Protocol):
-    """A policy-optimization or distillation method: hyperparameters and two functions."""
+    """A policy-optimization or distillation method: hyperparameters, two functions."""
 
-    needs: ClassVar[Needs] | Needs
+    @property
+    def needs(self) -> Needs:
+        """What the scoring steps must compute for this method."""
+        ...
 
     def credit(self, batch: Batch) -> Credit:
         """Credit and weights of the whole batch, once, outside of the gradient."""

@@ -1,11 +1,11 @@
 """The door between `flax.nnx` modules and the rest: pure functions over a pytree.
 
-Letters: N rows, T tokens, L layers, E embedding, V vocabulary, R context rows, U context
-tokens, J key-value heads, D head dimension.
+Letters: N rows, T tokens, L layers, E embedding, V vocabulary, R context rows,
+U context tokens, J key-value heads, D head dimension.
 
 The model never writes into a cache. It takes the keys and values of earlier tokens as
 `contexts` and returns those of the new tokens; whoever calls it decides where they are
-kept. Prefill, training, training with a shared prompt and decoding are then one function.
+kept. Prefill, training, training with a shared prompt and decoding are one function.
 """
 
 from typing import Any, NamedTuple, Protocol

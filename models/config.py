@@ -1,0 +1,78 @@
+"""The architecture of a decoder, as hashable data."""
+
+import dataclasses
+from typing import Literal
+
+DType = Literal["float32", "bfloat16"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Llama3Scaling:
+    """Llama 3's stretching of the low RoPE frequencies to longer contexts.
+
+    Attributes:
+      factor: By how much wavelengths above the low threshold are stretched.
+      low_freq_factor: Wavelengths above `original_positions / low_freq_factor` are
+        stretched fully.
+      high_freq_factor: Those below `original_positions / high_freq_factor` are kept.
+      original_positions: Context length of the unscaled model, tokens.
+    """
+
+    factor: float
+    low_freq_factor: float
+    high_freq_factor: float
+    original_positions: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Rope:
+    """Rotary position embedding.
+
+    Attributes:
+      theta: Base of the wavelengths.
+      scaling: Llama 3 scaling, or None.
+    """
+
+    theta: float = 10_000.0
+    scaling: Llama3Scaling | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class DecoderConfig:
+    """A pre-norm decoder with grouped-query attention and a SwiGLU MLP.
+
+    Attributes:
+      vocab_size: V, tokens.
+      hidden_size: E, width of the residual stream.
+      num_layers: L.
+      num_heads: Query heads.
+      num_kv_heads: Key-value heads J; divides `num_heads`.
+      head_dim: D.
+      mlp_size: Width of the MLP.
+      rope: Position embedding.
+      norm_eps: Added to the mean square in RMSNorm.
+      qk_norm: RMSNorm on each head's query and key (Qwen3).
+      qkv_bias: Bias on the query, key and value projections (Qwen2).
+      tie_embeddings: The unembedding is the embedding.
+      max_positions: Longest sequence the weights were made for, tokens.
+      dtype: Type of the matrix products and activations.
+      param_dtype: Type in which parameters are stored.
+      remat: Recompute each layer in the backward pass.
+    """
+
+    vocab_size: int
+    hidden_size: int
+    num_layers: int
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+    mlp_size: int
+    rope: Rope = Rope()
+    norm_eps: float = 1e-6
+    qk_norm: bool = False
+    qkv_bias: bool = False
+    tie_embeddings: bool = False
+    max_positions: int = 32_768
+    dtype: DType = "float32"
+    param_dtype: DType = "float32"
+    remat: bool = False

@@ -1,0 +1,101 @@
+"""A decoder of the Llama and Qwen families as a `LanguageModel`."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from models.api import Array, Context, KeyValues, LanguageModel, Params
+from models.config import DecoderConfig
+from models.layers import Block, RMSNorm, rotations
+
+# Up to this depth layers are unrolled: on CPU a scan copies each layer's parameters
+# and hides the layers from each other's fusions.
+UNROLLED_LAYERS = 8
+
+
+def language_model(config: DecoderConfig) -> LanguageModel:
+    """The pure functions of a decoder.
+
+    Parameters are nested dictionaries: `embedding [V, E]`, `layers` (the parts of
+    `models.layers.Block`, each with a leading axis L), `norm`, and `unembedding [V, E]`
+    unless embeddings are tied.
+    """
+    return LanguageModel(
+        config=config,
+        init=partial(init, config),
+        forward=partial(forward, config),
+        unembedding=unembedding,
+    )
+
+
+def init(config: DecoderConfig, key: Array) -> Params:
+    """Random parameters: matrices normal with variance 1 / inputs, embeddings 0.02."""
+    embedding_key, unembedding_key, layers_key = jax.random.split(key, 3)
+    shape = (config.vocab_size, config.hidden_size)
+    scale = jnp.asarray(0.02, config.param_dtype)
+    params = {
+        "embedding": jax.random.normal(embedding_key, shape, config.param_dtype)
+        * scale,
+        "layers": jax.vmap(lambda k: _pure(Block(config, rngs=nnx.Rngs(k))))(
+            jax.random.split(layers_key, config.num_layers)
+        ),
+        "norm": _pure(_final_norm(config)),
+    }
+    if not config.tie_embeddings:
+        params["unembedding"] = (
+            jax.random.normal(unembedding_key, shape, config.param_dtype) * scale
+        )
+    return params
+
+
+def forward(
+    config: DecoderConfig,
+    params: Params,
+    tokens: Array,
+    positions: Array,
+    segments: Array,
+    contexts: tuple[Context, ...] = (),
+) -> tuple[Array, KeyValues]:
+    """See `models.api.Forward`."""
+    x = params["embedding"][tokens].astype(config.dtype)
+    rotation = rotations(config.rope, config.head_dim, positions)
+    block = nnx.eval_shape(lambda: Block(config, rngs=nnx.Rngs(0)))
+
+    def layer(x: Array, inputs: tuple) -> tuple[Array, KeyValues]:
+        weights, keys = inputs
+        layer_contexts = tuple(
+            Context(k, c.visible) for k, c in zip(keys, contexts, strict=True)
+        )
+        return _filled(block, weights)(x, rotation, segments, layer_contexts)
+
+    if config.remat:
+        layer = jax.checkpoint(layer)
+    unroll = config.num_layers if config.num_layers <= UNROLLED_LAYERS else 1
+    x, keys = jax.lax.scan(
+        layer, x, (params["layers"], tuple(c.keys for c in contexts)), unroll=unroll
+    )
+    norm = nnx.eval_shape(lambda: _final_norm(config))
+    return _filled(norm, params["norm"])(x), keys
+
+
+def unembedding(params: Params) -> Array:
+    """The matrix [V, E] whose products with hidden states are the logits."""
+    return params.get("unembedding", params["embedding"])
+
+
+def _final_norm(config: DecoderConfig) -> RMSNorm:
+    return RMSNorm(config.hidden_size, eps=config.norm_eps, dtype=config.param_dtype)
+
+
+def _pure(module: nnx.Module) -> Params:
+    """The module's parameters as nested dictionaries of arrays."""
+    return nnx.to_pure_dict(nnx.state(module, nnx.Param))
+
+
+def _filled(module: nnx.Module, weights: Params) -> nnx.Module:
+    """The module with these parameters, as `_pure` returns them."""
+    graph, state = nnx.split(module, nnx.Param)
+    nnx.replace_by_pure_dict(state, weights)
+    return nnx.merge(graph, state)

@@ -1,0 +1,153 @@
+"""The parts of a decoder layer, in the subset of `flax.nnx` that is plain pytrees."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from models.api import Array, Context, KeyValues
+from models.attention import attend
+from models.config import DecoderConfig, Rope
+
+
+def _normal(key: Array, shape: tuple[int, ...], fan_in: int, dtype: str) -> Array:
+    return jax.random.normal(key, shape, dtype) * jnp.asarray(fan_in**-0.5, dtype)
+
+
+class Linear(nnx.Module):
+    """`x @ kernel + bias`, in the activation's type."""
+
+    def __init__(
+        self, inputs: int, outputs: int, *, bias: bool, dtype: str, rngs: nnx.Rngs
+    ):
+        self.kernel = nnx.Param(_normal(rngs(), (inputs, outputs), inputs, dtype))
+        self.bias = nnx.Param(jnp.zeros(outputs, dtype)) if bias else None
+
+    def __call__(self, x: Array) -> Array:
+        out = x @ self.kernel[...].astype(x.dtype)
+        if self.bias is None:
+            return out
+        bias = self.bias[...].astype(x.dtype)
+        return out + bias.reshape((1,) * (out.ndim - 1) + bias.shape)
+
+
+class RMSNorm(nnx.Module):
+    """Scale to unit mean square over the last axis, in float32."""
+
+    def __init__(self, size: int, *, eps: float, dtype: str):
+        self.scale = nnx.Param(jnp.ones(size, dtype))
+        self.eps = eps
+
+    def __call__(self, x: Array) -> Array:
+        wide = x.astype(jnp.float32)
+        inverse = jax.lax.rsqrt(jnp.mean(wide**2, axis=-1, keepdims=True) + self.eps)
+        scale = self.scale[...].astype(x.dtype)
+        return (wide * inverse).astype(x.dtype) * scale.reshape(
+            (1,) * (x.ndim - 1) + scale.shape
+        )
+
+
+class Attention(nnx.Module):
+    """Grouped-query attention with rotary positions."""
+
+    def __init__(self, config: DecoderConfig, *, rngs: nnx.Rngs):
+        size, dim, dtype = config.hidden_size, config.head_dim, config.param_dtype
+        queries, keys = config.num_heads * dim, config.num_kv_heads * dim
+        bias = config.qkv_bias
+        self.query = Linear(size, queries, bias=bias, dtype=dtype, rngs=rngs)
+        self.key = Linear(size, keys, bias=bias, dtype=dtype, rngs=rngs)
+        self.value = Linear(size, keys, bias=bias, dtype=dtype, rngs=rngs)
+        self.output = Linear(queries, size, bias=False, dtype=dtype, rngs=rngs)
+        if config.qk_norm:
+            self.query_norm = RMSNorm(dim, eps=config.norm_eps, dtype=dtype)
+            self.key_norm = RMSNorm(dim, eps=config.norm_eps, dtype=dtype)
+        self.config = config
+
+    def __call__(
+        self,
+        x: Array,
+        rotation: tuple[Array, Array],
+        segments: Array,
+        contexts: tuple[Context, ...],
+    ) -> tuple[Array, KeyValues]:
+        config = self.config
+        heads = (*x.shape[:2], -1, config.head_dim)
+        query = self.query(x).reshape(heads)
+        key = self.key(x).reshape(heads)
+        value = self.value(x).reshape(heads)
+        if config.qk_norm:
+            query, key = self.query_norm(query), self.key_norm(key)
+        query, key = rotate(query, rotation), rotate(key, rotation)
+        out = attend(query, key, value, segments, contexts)
+        return self.output(out.reshape(*x.shape[:2], -1)), KeyValues(key, value)
+
+
+class Mlp(nnx.Module):
+    """SwiGLU: `down(silu(gate(x)) * up(x))`."""
+
+    def __init__(self, config: DecoderConfig, *, rngs: nnx.Rngs):
+        size, wide, dtype = config.hidden_size, config.mlp_size, config.param_dtype
+        self.gate = Linear(size, wide, bias=False, dtype=dtype, rngs=rngs)
+        self.up = Linear(size, wide, bias=False, dtype=dtype, rngs=rngs)
+        self.down = Linear(wide, size, bias=False, dtype=dtype, rngs=rngs)
+
+    def __call__(self, x: Array) -> Array:
+        return self.down(jax.nn.silu(self.gate(x)) * self.up(x))
+
+
+class Block(nnx.Module):
+    """One pre-norm decoder layer."""
+
+    def __init__(self, config: DecoderConfig, *, rngs: nnx.Rngs):
+        size, eps, dtype = config.hidden_size, config.norm_eps, config.param_dtype
+        self.attention_norm = RMSNorm(size, eps=eps, dtype=dtype)
+        self.attention = Attention(config, rngs=rngs)
+        self.mlp_norm = RMSNorm(size, eps=eps, dtype=dtype)
+        self.mlp = Mlp(config, rngs=rngs)
+
+    def __call__(
+        self,
+        x: Array,
+        rotation: tuple[Array, Array],
+        segments: Array,
+        contexts: tuple[Context, ...],
+    ) -> tuple[Array, KeyValues]:
+        attended, keys = self.attention(
+            self.attention_norm(x), rotation, segments, contexts
+        )
+        x = x + attended
+        return x + self.mlp(self.mlp_norm(x)), keys
+
+
+def frequencies(rope: Rope, dim: int) -> Array:
+    """Angular frequency of each pair of dimensions, radians per token: float32 [D/2].
+
+    With Llama 3 scaling, wavelengths beyond the original context are stretched by
+    `factor`, short ones are kept, and those between are interpolated.
+    """
+    base = 1.0 / rope.theta ** (jnp.arange(0, dim, 2, dtype=jnp.float32) / dim)
+    scaling = rope.scaling
+    if scaling is None:
+        return base
+    turns = scaling.original_positions * base / (2 * math.pi)
+    low, high = scaling.low_freq_factor, scaling.high_freq_factor
+    kept = jnp.clip((turns - low) / (high - low), 0.0, 1.0)
+    return kept * base + (1 - kept) * base / scaling.factor
+
+
+def rotations(rope: Rope, dim: int, positions: Array) -> tuple[Array, Array]:
+    """Cosine and sine of every position's angles, float32 [N, T, 1, D/2] each."""
+    angles = positions.astype(jnp.float32)[..., None] * frequencies(rope, dim).reshape(
+        (1,) * positions.ndim + (-1,)
+    )
+    return jnp.cos(angles)[:, :, None], jnp.sin(angles)[:, :, None]
+
+
+def rotate(x: Array, rotation: tuple[Array, Array]) -> Array:
+    """Rotate the halves of the last axis of x [N, T, H, D] against each other."""
+    cos, sin = rotation
+    first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
+    return jnp.concatenate(
+        [first * cos - second * sin, second * cos + first * sin], axis=-1
+    ).astype(x.dtype)
