@@ -11,7 +11,14 @@ happens in exactly one function, `scoring.token_logprobs`.
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import (
+    Any,
+    NamedTuple,
+    Protocol,
+    TypeVar,
+    dataclass_transform,
+    runtime_checkable,
+)
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +30,7 @@ Params = Any
 T = TypeVar("T")
 
 
+@dataclass_transform(frozen_default=True)
 def _pytree(cls: type[T]) -> type[T]:
     """Make `cls` a frozen dataclass that is a pytree of its fields."""
     return jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True)(cls))
