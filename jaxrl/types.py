@@ -240,6 +240,7 @@ class Needs:
       top_k: The teacher's k most likely tokens; 0 for none.
       values: A critic.
       other_context: Log-probabilities of the same tokens under another context.
+      groups: At least two samples of each prompt, which credit compares.
     """
 
     entropy: bool = False
@@ -249,6 +250,7 @@ class Needs:
     top_k: int = 0
     values: bool = False
     other_context: bool = False
+    groups: bool = False
 
 
 @runtime_checkable

@@ -1,0 +1,211 @@
+"""The command line: `jaxrl train configs/x.py --method.clip-high 0.28`.
+
+Nothing heavy is imported before a command runs, so that `--help` answers at once.
+Exit status: 0 done, 1 a crash (with its traceback), 2 a mistake of the user (one line),
+130 interrupted.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from jaxrl import __version__
+
+OK, MISTAKE, INTERRUPTED = 0, 2, 130
+
+FIELDS = """
+Every field of the config can be overridden: --optimizer.learning-rate 1e-6.
+`jaxrl train CONFIG.py --help` lists the fields of a config with their values.
+"""
+
+
+def train(args: argparse.Namespace) -> None:
+    """Train what a config file describes."""
+    from jaxrl.overrides import load, override
+    from jaxrl.validate import validate
+
+    prog = f"jaxrl train {args.config}"
+    config = override(load(args.config), args.overrides, prog=prog)
+    validate(config)
+
+    from jaxrl.train import train
+
+    print(train(config))
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    """Evaluate a checkpoint on the held-out problems of a config."""
+    from jaxrl.overrides import load, override
+    from jaxrl.validate import validate_evaluation
+
+    prog = f"jaxrl evaluate {args.config}"
+    config = override(load(args.config), args.overrides, prog=prog)
+    validate_evaluation(config, args.checkpoint, args.samples)
+
+    from jaxrl.inference import evaluate
+
+    evaluation = evaluate(config, args.checkpoint, samples=args.samples)
+    print(f"problems  {len(evaluation.records)}")
+    for name, value in evaluation.scalars().items():
+        print(f"{name}  {value:.4g}")
+
+
+def sample(args: argparse.Namespace) -> None:
+    """Stream the answer to one prompt."""
+    from jaxrl.rollout.types import Sampling
+    from jaxrl.validate import validate_checkpoint, validate_sampling
+
+    sampling = Sampling(
+        max_new_tokens=args.max_tokens,
+        temperature=args.temperature,
+        top_k=args.top_k,
+        top_p=args.top_p,
+    )
+    validate_checkpoint(args.checkpoint)
+    validate_sampling(sampling)
+
+    from jaxrl.inference import sample
+
+    prompt = [{"role": "user", "content": args.prompt}] if args.chat else args.prompt
+    for piece in sample(args.checkpoint, prompt, sampling, seed=args.seed):
+        print(piece, end="", flush=True)
+    print()
+
+
+def export(args: argparse.Namespace) -> None:
+    """Write a run's newest checkpoint as a Hugging Face directory."""
+    from jaxrl.validate import validate_run
+
+    validate_run(args.run)
+
+    from jaxrl.inference import export
+
+    export(args.run, args.out)
+    print(f"wrote {args.out}")
+
+
+def quickstart(args: argparse.Namespace) -> None:
+    """Train a small model on arithmetic, in a few minutes on a CPU."""
+    from jaxrl.quickstart import main
+
+    main(args.overrides)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands and their arguments."""
+    top = argparse.ArgumentParser(
+        prog="jaxrl",
+        description="Reinforcement learning and distillation of language models.",
+        epilog="`jaxrl COMMAND --help` explains a command. Start with: jaxrl quickstart",
+    )
+    top.add_argument("--version", action="version", version=f"jaxrl {__version__}")
+    commands = top.add_subparsers(metavar="COMMAND", required=True)
+
+    def command(action, *, config: bool, epilog: str = "") -> argparse.ArgumentParser:
+        added = commands.add_parser(
+            action.__name__,
+            help=action.__doc__,
+            description=action.__doc__,
+            epilog=epilog,
+            allow_abbrev=False,
+        )
+        added.set_defaults(action=action)
+        if config:
+            added.add_argument(
+                "config", type=Path, metavar="CONFIG.py", help="file that sets `config`"
+            )
+        return added
+
+    added = command(train, config=True, epilog=FIELDS)
+    _overrides(added, "--field.sub value ..., or --resume to go on from a checkpoint")
+
+    added = command(evaluate, config=True, epilog=FIELDS)
+    _evaluate_arguments(added)
+
+    _sample_arguments(command(sample, config=False))
+
+    added = command(export, config=False)
+    added.add_argument("run", type=Path, metavar="RUN_DIR", help="directory of a run")
+    added.add_argument("out", type=Path, metavar="OUT_DIR", help="directory to write")
+
+    added = command(quickstart, config=False)
+    _overrides(added, "as of `jaxrl train`, for the part trained by GRPO")
+    return top
+
+
+def _overrides(command: argparse.ArgumentParser, text: str) -> None:
+    command.add_argument(
+        "overrides", nargs=argparse.REMAINDER, metavar="--field.sub value", help=text
+    )
+
+
+def _evaluate_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--checkpoint",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="directory of a run, or of a Hugging Face checkpoint",
+    )
+    command.add_argument(
+        "--samples",
+        type=int,
+        default=1,
+        metavar="K",
+        help="random samples of each problem, for pass@k and maj@k; 1 is greedy only",
+    )
+
+
+def _sample_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "checkpoint",
+        type=Path,
+        metavar="CHECKPOINT_DIR",
+        help="directory of a run, or of a Hugging Face checkpoint",
+    )
+    command.add_argument("--prompt", required=True, help="text to continue")
+    command.add_argument(
+        "--chat", action="store_true", help="put the prompt into the chat template"
+    )
+    for flag, kind, default, text in (
+        ("--temperature", float, 1.0, "0 is greedy"),
+        ("--top-p", float, 1.0, "keep the smallest set of tokens with this mass"),
+        ("--top-k", int, 0, "keep the k most likely tokens; 0 keeps all"),
+        ("--max-tokens", int, 256, "longest answer, tokens"),
+        ("--seed", int, 0, "of the random choices"),
+    ):
+        command.add_argument(
+            flag, type=kind, default=default, help=f"{text} (default: {default})"
+        )
+
+
+def _parse(words: Sequence[str] | None) -> argparse.Namespace:
+    """Parse; what `evaluate` does not know itself are overrides."""
+    commands = parser()
+    args, rest = commands.parse_known_args(words)
+    if rest and args.action is not evaluate:
+        commands.error(f"unrecognized arguments: {' '.join(rest)}")
+    if args.action is evaluate:
+        args.overrides = rest
+    return args
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run a command and return the exit status.
+
+    Args:
+      words: Arguments after the program's name; None takes those of the process.
+    """
+    args = _parse(words)
+    try:
+        args.action(args)
+    except KeyboardInterrupt:
+        print("jaxrl: interrupted; --resume goes on from a checkpoint", file=sys.stderr)
+        return INTERRUPTED
+    except ValueError as error:
+        if type(error).__module__.split(".")[0] not in ("jaxrl", "models"):
+            raise
+        print(f"jaxrl: error: {error}", file=sys.stderr)
+        return MISTAKE
+    return OK

@@ -1,0 +1,251 @@
+"""Checks of a config before anything is loaded or compiled.
+
+A check is a function `RunConfig -> iterator of messages`; each message names the field,
+its value and the fix. What needs the tokenizer (prompt lengths) is checked where the
+prompts are encoded.
+"""
+
+import importlib.util
+import math
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxrl.config import Demonstrations, Rollouts, RunConfig
+from jaxrl.errors import UserError
+from jaxrl.rollout.types import Sampling
+
+Messages = Iterator[str]
+Check = Callable[[RunConfig], Messages]
+
+
+def validate(config: RunConfig) -> None:
+    """Raise one `UserError` that lists everything wrong with a training run."""
+    _raise(message for check in CHECKS for message in check(config))
+
+
+def validate_evaluation(config: RunConfig, checkpoint: Path, samples: int) -> None:
+    """Raise `UserError` if a checkpoint cannot be evaluated as a config says."""
+    validate_checkpoint(checkpoint)
+    if config.evaluation.problems is None:
+        raise UserError(
+            "evaluation.problems is None; "
+            "give held-out problems: --evaluation.problems FILE.jsonl"
+        )
+    if config.evaluation.reward is None and not isinstance(config.data, Rollouts):
+        raise UserError(
+            "evaluation.reward is None and the config's data has no reward; "
+            "set evaluation.reward in the config file"
+        )
+    field = ("--samples", float(samples), 1.0, math.inf)
+    data = _data_set("evaluation.problems", config.evaluation.problems)
+    _raise([*_bounds([field]), *data])
+
+
+def validate_sampling(sampling: Sampling) -> None:
+    """Raise `UserError` if tokens cannot be drawn like this."""
+    _raise(_bounds(_sampling_bounds(sampling, "", "max_tokens")))
+
+
+def validate_checkpoint(directory: Path, field: str = "checkpoint") -> None:
+    """Raise `UserError` unless a directory exists and is not empty."""
+    _raise(_checkpoint(field, directory))
+
+
+def validate_run(directory: Path) -> None:
+    """Raise `UserError` unless a directory looks like that of a run."""
+    validate_checkpoint(directory, "RUN_DIR")
+
+
+def _raise(messages: Iterator[str] | Sequence[str]) -> None:
+    found = list(messages)
+    if found:
+        raise UserError("\n  ".join(["", *found]) if len(found) > 1 else found[0])
+
+
+Bound = tuple[str, float, float, float]
+"""Field name, value, least and greatest allowed value."""
+
+_POSITIVE = math.ulp(0.0)
+
+
+def _bounds(fields: Sequence[Bound]) -> Messages:
+    for name, value, low, high in fields:
+        if low <= value <= high:
+            continue
+        if low == _POSITIVE:
+            wanted = "more than 0"
+        else:
+            wanted = f"{low:g} or more"
+        if high < math.inf:
+            wanted += f", at most {high:g}"
+        yield f"{name} is {value:g}; give {wanted}"
+
+
+def _sampling_bounds(part: Any, prefix: str, limit: str) -> list[Bound]:
+    return [
+        (prefix + limit, part.max_new_tokens, 1, math.inf),
+        (f"{prefix}temperature", part.temperature, 0, math.inf),
+        (f"{prefix}top_k", part.top_k, 0, math.inf),
+        (f"{prefix}top_p", part.top_p, _POSITIVE, 1),
+    ]
+
+
+def _rollout_numbers(config: RunConfig) -> Messages:
+    data = config.data
+    if not isinstance(data, Rollouts):
+        return
+    many = math.inf
+    yield from _bounds(
+        [
+            ("data.prompts_per_step", data.prompts_per_step, 1, many),
+            ("data.samples_per_prompt", data.samples_per_prompt, 1, many),
+            ("data.max_prompt_tokens", data.max_prompt_tokens, 1, many),
+            ("data.reward_workers", data.reward_workers, 1, many),
+            ("data.reward_deadline", data.reward_deadline, _POSITIVE, many),
+            *_sampling_bounds(data, "data.", "max_new_tokens"),
+        ]
+    )
+    if data.temperature == 0:
+        yield (
+            "data.temperature is 0, so all samples of a prompt are equal; give 1.0 "
+            "(evaluation is greedy anyway)"
+        )
+    if data.reward == ():
+        yield "data.reward is empty; give a function, or a tuple of them"
+
+
+def _numbers(config: RunConfig) -> Messages:
+    optimizer, evaluation = config.optimizer, config.evaluation
+    many = math.inf
+    yield from _bounds(
+        [
+            ("steps", config.steps, 1, many),
+            ("seed", config.seed, 0, many),
+            ("optimizer.learning_rate", optimizer.learning_rate, 0, many),
+            ("optimizer.warmup_steps", optimizer.warmup_steps, 0, many),
+            ("optimizer.final_fraction", optimizer.final_fraction, 0, 1),
+            ("optimizer.b1", optimizer.b1, 0, 1),
+            ("optimizer.b2", optimizer.b2, 0, 1),
+            ("optimizer.eps", optimizer.eps, 0, many),
+            ("optimizer.weight_decay", optimizer.weight_decay, 0, many),
+            ("optimizer.clip_norm", optimizer.clip_norm, 0, many),
+            ("optimizer.micro_batches", optimizer.micro_batches, 1, many),
+            ("optimizer.minibatches", optimizer.minibatches, 1, many),
+            ("optimizer.epochs", optimizer.epochs, 1, many),
+            ("evaluation.every", evaluation.every, 0, many),
+            ("evaluation.samples", evaluation.samples, 1, many),
+            ("evaluation.limit", evaluation.limit, 0, many),
+            ("checkpoint.every", config.checkpoint.every, 0, many),
+            ("checkpoint.keep", config.checkpoint.keep, 1, many),
+            ("logging.transcripts", config.logging.transcripts, 0, many),
+        ]
+    )
+    if isinstance(config.data, Demonstrations):
+        yield from _bounds([("data.batch_size", config.data.batch_size, 1, many)])
+
+
+def _data_set(field: str, problems: Any) -> Messages:
+    if not isinstance(problems, Path):
+        if len(problems) == 0:
+            yield f"{field} is empty; give at least one problem"
+    elif not problems.is_file():
+        flag = field.replace("_", "-")
+        yield f"{field} is {problems}, which is not a file; give --{flag} FILE.jsonl"
+    elif problems.stat().st_size == 0:
+        yield f"{field} is {problems}, which is empty; give at least one problem"
+
+
+def _data_sets(config: RunConfig) -> Messages:
+    yield from _data_set("data.problems", config.data.problems)
+    if config.evaluation.problems is not None:
+        yield from _data_set("evaluation.problems", config.evaluation.problems)
+        if config.evaluation.reward is None and not isinstance(config.data, Rollouts):
+            yield (
+                "evaluation.reward is None and data has no reward; set "
+                "evaluation.reward in the config file, or evaluation.problems to None"
+            )
+
+
+def _checkpoint(field: str, directory: Path) -> Messages:
+    if not directory.is_dir():
+        yield f"{field} is {directory}, which is not a directory; give a checkpoint's"
+    elif not any(directory.iterdir()):
+        yield f"{field} is {directory}, which is empty; give a checkpoint's directory"
+
+
+def _models(config: RunConfig) -> Messages:
+    model, needs = config.model, config.method.needs
+    paths = {
+        "model.path": model.path,
+        "model.reference_path": model.reference_path,
+        "model.teacher_path": model.teacher_path,
+    }
+    for field, path in paths.items():
+        if path is None:
+            continue
+        yield from _checkpoint(field, path)
+        if path.is_dir() and not (path / "config.json").is_file():
+            yield (
+                f"{field} is {path}, which has no config.json; "
+                "give a Hugging Face checkpoint directory"
+            )
+    if (needs.teacher or needs.top_k) and model.teacher_path is None:
+        yield (
+            f"model.teacher_path is None, but {type(config.method).__name__} learns "
+            "from a teacher; give --model.teacher-path DIR"
+        )
+
+
+def _groups(config: RunConfig) -> Messages:
+    data, method = config.data, type(config.method).__name__
+    if not isinstance(data, Rollouts):
+        return
+    if config.method.needs.groups and data.samples_per_prompt == 1:
+        yield (
+            f"data.samples_per_prompt is 1, but {method} compares the samples of a "
+            "prompt with each other; give 2 or more"
+        )
+
+
+def _division(config: RunConfig) -> Messages:
+    data, optimizer = config.data, config.optimizer
+    parts = optimizer.minibatches * optimizer.micro_batches
+    split = (
+        f"optimizer.minibatches x optimizer.micro_batches is {optimizer.minibatches} x "
+        f"{optimizer.micro_batches} = {parts}"
+    )
+    if isinstance(data, Demonstrations):
+        size, name = data.batch_size, f"data.batch_size {data.batch_size}"
+    elif data.packed:
+        return
+    else:
+        size = data.prompts_per_step * data.samples_per_prompt
+        name = (
+            f"data.prompts_per_step x data.samples_per_prompt, {data.prompts_per_step} "
+            f"x {data.samples_per_prompt} = {size}"
+        )
+    if parts > 0 and size > 0 and size % parts:
+        yield f"{split}, which does not divide {name}; change one of them"
+
+
+def _logging(config: RunConfig) -> Messages:
+    project = config.logging.wandb_project
+    if project and importlib.util.find_spec("wandb") is None:
+        yield (
+            f"logging.wandb_project is {project!r}, but wandb is not installed; "
+            "pip install wandb, or leave the field empty"
+        )
+    if not config.name or Path(config.name).name != config.name:
+        yield f"name is {config.name!r}; give a name for a directory, without slashes"
+
+
+CHECKS: tuple[Check, ...] = (
+    _numbers,
+    _rollout_numbers,
+    _groups,
+    _division,
+    _data_sets,
+    _models,
+    _logging,
+)
