@@ -1,0 +1,1 @@
+"""Tests mirror `jaxrl/` and `models/`; helpers are imported as `tests.<module>`."""
