@@ -97,7 +97,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="jaxrl",
         description="Reinforcement learning and distillation of language models.",
-        epilog="`jaxrl COMMAND --help` explains a command. Start with: jaxrl quickstart",
+        epilog="`jaxrl COMMAND --help` explains a command. Start with quickstart.",
     )
     top.add_argument("--version", action="version", version=f"jaxrl {__version__}")
     commands = top.add_subparsers(metavar="COMMAND", required=True)

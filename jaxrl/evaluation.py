@@ -265,16 +265,14 @@ def summarise(
     samples = len(records[0].samples)
     facts = [[_correct(reward) for reward in record.rewards] for record in records]
     votes = [[answer(text) for text in record.samples] for record in records]
+    pairs = [*zip(votes, facts, strict=True)]
     counts = np.array([sum(row) for row in facts])
     ks = powers_of_two(samples) if samples else []
     rewards = [r for record in records for r in (record.reward, *record.rewards)]
     return Evaluation(
         accuracy=float(np.mean([_correct(record.reward) for record in records])),
         pass_at_k={k: float(np.mean(pass_at_k(counts, samples, k))) for k in ks},
-        maj_at_k={
-            k: float(np.mean([maj_at_k(*row, k) for row in zip(votes, facts)]))
-            for k in ks
-        },
+        maj_at_k={k: float(np.mean([maj_at_k(v, f, k) for v, f in pairs])) for k in ks},
         failures=sum(isinstance(reward, Failure) for reward in rewards),
         records=tuple(records),
     )

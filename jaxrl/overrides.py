@@ -6,7 +6,7 @@ import sys
 import typing
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import tyro
 
@@ -62,7 +62,8 @@ def _execute(path: Path, name: str) -> dict[str, Any]:
     if taken and "." not in name:
         raise UserError(f"{path} has the name of another module; rename the file")
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None, path
+    assert spec is not None, path
+    assert spec.loader is not None, path
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
@@ -97,13 +98,15 @@ def override(config: RunConfig, words: Sequence[str], *, prog: str) -> RunConfig
         default=config,
         args=expanded,
         prog=prog,
-        description=HELP.format(doc=(RunConfig.__doc__ or "").split("\n")[0], path=prog),
+        description=HELP.format(
+            doc=(RunConfig.__doc__ or "").split("\n")[0], path=prog
+        ),
         registry=registry,
         config=(tyro.conf.AvoidSubcommands, tyro.conf.FlagConversionOff),
     )
 
 
-Spec = tyro.constructors.PrimitiveConstructorSpec[Any]
+Spec: TypeAlias = tyro.constructors.PrimitiveConstructorSpec[Any]
 
 
 def _problems_rule(info: tyro.constructors.PrimitiveTypeInfo) -> Spec | None:

@@ -83,11 +83,11 @@ def progress(
       out: Where to; None is standard output.
       clock: Seconds.
     """
-    out = out or sys.stdout
-    show = _live if out.isatty() else _plain
+    target = sys.stdout if out is None else out
+    show = _live if target.isatty() else _plain
     seen: dict[str, float] = {}
     times = {start: clock()}
-    with show(steps, label, every, out) as draw:
+    with show(steps, label, every, target) as draw:
 
         def write(step: int, values: Mapping[str, float]) -> None:
             seen.update(values)
@@ -98,7 +98,7 @@ def progress(
 
 
 def _seconds_left(times: Mapping[int, float], step: int, steps: int) -> float:
-    """Steps to go times the mean of the steps done, the first (it compiles) left out."""
+    """Steps to go times the mean of those done, except the first, which compiles."""
     reported = [*times]
     first = reported[1] if len(reported) > 2 else reported[0]
     spent = times[step] - times[first]

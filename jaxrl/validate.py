@@ -73,10 +73,7 @@ def _bounds(fields: Sequence[Bound]) -> Messages:
     for name, value, low, high in fields:
         if low <= value <= high:
             continue
-        if low == _POSITIVE:
-            wanted = "more than 0"
-        else:
-            wanted = f"{low:g} or more"
+        wanted = "more than 0" if low == _POSITIVE else f"{low:g} or more"
         if high < math.inf:
             wanted += f", at most {high:g}"
         yield f"{name} is {value:g}; give {wanted}"
