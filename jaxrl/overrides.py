@@ -1,5 +1,6 @@
 """From a config file and words of the command line to a `RunConfig`."""
 
+import dataclasses
 import difflib
 import importlib.util
 import sys
@@ -93,9 +94,10 @@ def override(config: RunConfig, words: Sequence[str], *, prog: str) -> RunConfig
     registry = tyro.constructors.ConstructorRegistry()
     registry.primitive_rule(_problems_rule)
     registry.primitive_rule(_function_rule)
-    return tyro.cli(
-        RunConfig,
-        default=config,
+    narrow = _narrowed(config)
+    found = tyro.cli(
+        narrow,
+        default=narrow(**_fields(config)),
         args=expanded,
         prog=prog,
         description=HELP.format(
@@ -103,6 +105,26 @@ def override(config: RunConfig, words: Sequence[str], *, prog: str) -> RunConfig
         ),
         registry=registry,
         config=(tyro.conf.AvoidSubcommands, tyro.conf.FlagConversionOff),
+    )
+    return RunConfig(**_fields(found))
+
+
+def _fields(config: RunConfig) -> dict[str, Any]:
+    return {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+
+
+def _narrowed(config: RunConfig) -> type[RunConfig]:
+    """`RunConfig` whose method has the type of this config's method.
+
+    tyro finds the fields of a default by its type, but not where the annotation is a
+    protocol with data members, which cannot be asked for its subclasses.
+    """
+    return dataclasses.make_dataclass(
+        "RunConfig",
+        [("method", type(config.method), dataclasses.field(default=config.method))],
+        bases=(RunConfig,),
+        frozen=True,
+        namespace={"__doc__": RunConfig.__doc__, "__module__": RunConfig.__module__},
     )
 
 

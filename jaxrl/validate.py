@@ -59,8 +59,10 @@ def validate_run(directory: Path) -> None:
 
 def _raise(messages: Iterator[str] | Sequence[str]) -> None:
     found = list(messages)
+    if len(found) == 1:
+        raise UserError(found[0])
     if found:
-        raise UserError("\n  ".join(["", *found]) if len(found) > 1 else found[0])
+        raise UserError("\n  ".join([f"{len(found)} mistakes:", *found]))
 
 
 Bound = tuple[str, float, float, float]
