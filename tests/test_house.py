@@ -82,7 +82,7 @@ def test_jaxrl_commands_in_documents_exist(path, capsys):
     for command in set(
         re.findall(r"(?:^|`|bin/)jaxrl ([a-z]+)", path.read_text(), re.M)
     ):
-        with pytest.raises(SystemExit, match="^0$"):
+        with pytest.raises(SystemExit, match=r"^0$"):
             parser().parse_args([command, "--help"])
     capsys.readouterr()
 
