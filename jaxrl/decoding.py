@@ -1,0 +1,373 @@
+"""Prefill and decoding on the device, as pure functions.
+
+Rows are laid out in P prompt slots of G rows each. A slot's prompt is prefilled once,
+and its keys and values are shared by the slot's rows. What rows generate is kept in a
+second cache, in columns that all rows write together: row b's tokens are the
+`length[b]` columns before the cursor, whenever it began. A block of steps only reads
+that cache; its own tokens go to a small buffer that is merged afterwards. So no step
+copies a cache, and no step attends over columns that no row has reached.
+
+Letters beyond `jaxrl.types`: B = P * G rows, U prompt columns, S cache columns, K steps
+of a block, E embedding.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxrl.truncation import kept_tokens
+from jaxrl.types import Array, Params
+from models.api import Context, KeyValues, LanguageModel
+
+
+class Slots(NamedTuple):
+    """The device's side of all live rows.
+
+    Attributes:
+      prompt: Keys and values of the slots' prompts, [.., P, .., U].
+      prompt_length: int32 [P].
+      cache: Keys and values of generated tokens, [.., B, .., S]; S may be 0.
+      hidden: float [B, E]. The state that predicts each row's next token.
+    """
+
+    prompt: KeyValues
+    prompt_length: Array
+    cache: KeyValues
+    hidden: Array
+
+
+class Block(NamedTuple):
+    """What a block of steps drew.
+
+    Attributes:
+      tokens: int32 [B, K].
+      logp: float32 [B, K].
+      count: int32 [B]. Tokens of this block that belong to the row.
+      keys: Keys and values of the block's tokens, [.., B, .., K].
+      hidden: float [B, E]. The state that predicts what follows.
+    """
+
+    tokens: Array
+    logp: Array
+    count: Array
+    keys: KeyValues
+    hidden: Array
+
+
+class Rows(NamedTuple):
+    """What the host knows of each row and sends along with every block.
+
+    Attributes:
+      index: int32 [B]. Names the row's noise; unique within a call.
+      length: int32 [B]. Tokens generated so far.
+      limit: int32 [B]. Tokens to generate at most.
+      live: bool [B].
+    """
+
+    index: Array
+    length: Array
+    limit: Array
+    live: Array
+
+
+@dataclasses.dataclass(frozen=True)
+class DecodePlan:
+    """What is fixed when a block is compiled.
+
+    Attributes:
+      steps: K, steps of a block.
+      stop_tokens: Tokens that end a row.
+      top_k: As in `truncation.kept_tokens`.
+      top_p: As in `truncation.kept_tokens`.
+    """
+
+    steps: int
+    stop_tokens: tuple[int, ...] = ()
+    top_k: int = 0
+    top_p: float = 1.0
+
+
+def prefill(
+    model: LanguageModel, params: Params, tokens: Array, length: Array
+) -> tuple[KeyValues, Array]:
+    """Run prompts through the model.
+
+    Args:
+      model: The decoder.
+      params: Its parameters.
+      tokens: int32 [P, U], right padded.
+      length: int32 [P]; at least 1.
+
+    Returns:
+      The prompts' keys and values, and the state [P, E] that predicts what follows.
+    """
+    order = jnp.broadcast_to(jnp.arange(tokens.shape[1])[None], tokens.shape)
+    segments = jnp.where(order < length[:, None], 0, -1)
+    hidden, keys = model.forward(params, tokens, order, segments)
+    last = jnp.maximum(length - 1, 0)[:, None, None]
+    return keys, jnp.take_along_axis(hidden, last, axis=1)[:, 0]
+
+
+def admit(
+    slots: Slots, where: Array, keys: KeyValues, length: Array, hidden: Array
+) -> Slots:
+    """Put prefilled prompts into slots; their rows start anew.
+
+    Args:
+      slots: The current slots.
+      where: int32 [A]. Slot of each prompt; P or more drops it.
+      keys: Of the prompts, [.., A, .., U].
+      length: int32 [A].
+      hidden: float [A, E].
+
+    Returns:
+      The new slots.
+    """
+    group = slots.hidden.shape[0] // slots.prompt_length.shape[0]
+    rows = where[:, None] * group + jnp.arange(group)[None]
+    repeated = jnp.repeat(hidden, group, axis=0)
+    return slots._replace(
+        prompt=jax.tree.map(
+            lambda old, new: old.at[:, where].set(new, mode="drop"), slots.prompt, keys
+        ),
+        prompt_length=slots.prompt_length.at[where].set(length, mode="drop"),
+        hidden=slots.hidden.at[rows.reshape(-1)].set(repeated, mode="drop"),
+    )
+
+
+def select(slots: Slots, prompts: Array, rows: Array) -> Slots:
+    """Keep some prompts and rows.
+
+    Args:
+      slots: The current slots.
+      prompts: int32 [P']. Old slot of each new slot; an old one may be repeated.
+      rows: int32 [B']. Old row of each new row.
+
+    Returns:
+      Slots with P' prompts and B' rows.
+    """
+    return Slots(
+        prompt=jax.tree.map(lambda x: x[:, prompts], slots.prompt),
+        prompt_length=slots.prompt_length[prompts],
+        cache=jax.tree.map(lambda x: x[:, rows], slots.cache),
+        hidden=slots.hidden[rows],
+    )
+
+
+def merge(
+    slots: Slots, block: Block, cursor: Array, start: Array | None, columns: int
+) -> Slots:
+    """Put a block's keys and values into the cache.
+
+    Args:
+      slots: The current slots.
+      block: What `decode_block` returned for them.
+      cursor: int32 []. Columns in use before the block.
+      start: int32 []. Drop the columns before this one; None drops none, and works in
+        place where the slots are donated and their size stays.
+      columns: S', at least `cursor - start + K`.
+
+    Returns:
+      Slots with S' cache columns.
+    """
+
+    def put(cache: Array, new: Array, axis: int) -> Array:
+        at = cursor
+        if start is not None:
+            cache, at = jnp.roll(cache, -start, axis=axis), cursor - start
+        more = [(0, 0)] * cache.ndim
+        more[axis] = (0, columns - cache.shape[axis])
+        cache = jnp.pad(cache, more)
+        return jax.lax.dynamic_update_slice_in_dim(cache, new, at, axis=axis)
+
+    cache = KeyValues(
+        put(slots.cache.key, block.keys.key, 4),
+        put(slots.cache.value, block.keys.value, 3),
+    )
+    return slots._replace(cache=cache, hidden=block.hidden)
+
+
+def decode_block(
+    model: LanguageModel,
+    plan: DecodePlan,
+    params: Params,
+    slots: Slots,
+    rows: Rows,
+    cursor: Array,
+    key: Array,
+    temperature: Array,
+) -> Block:
+    """Draw up to K tokens for every live row.
+
+    Stops early when no row is live. The noise of a token depends on the key, the row's
+    index and its position only, so neither the company a row keeps nor the shapes of a
+    block change what it says.
+
+    Args:
+      model: The decoder.
+      plan: Compile-time choices.
+      params: The policy.
+      slots: Current slots; only read.
+      rows: Current rows.
+      cursor: int32 []. Columns of the cache in use.
+      key: A typed key, of this call of the sampler.
+      temperature: float32 []; 0 is greedy.
+
+    Returns:
+      The block; dead rows and steps not taken hold arbitrary tokens and count 0.
+    """
+    size = rows.live.size
+    group = size // slots.prompt_length.size
+    offset = jnp.repeat(slots.prompt_length, group)
+    earlier = _earlier(slots, rows, cursor)
+    noise = jax.vmap(jax.random.fold_in, (None, 0))(key, rows.index)
+    draw = jax.vmap(lambda k, t: jax.random.uniform(jax.random.fold_in(k, t)))
+    columns = jnp.arange(plan.steps)[None]
+    stops = jnp.asarray(plan.stop_tokens, jnp.int32)[None]
+
+    def step(carry: _Carry) -> _Carry:
+        i, block = carry.step, carry.block
+        length = rows.length + i
+        logits = _logits(model, params, block.hidden)
+        token, logp = next_token(logits, draw(noise, length), temperature, plan)
+        written = jnp.broadcast_to(columns < i, (size, plan.steps))
+        hidden, new = model.forward(
+            params,
+            token[:, None],
+            (offset + length)[:, None],
+            jnp.zeros((size, 1), jnp.int32),
+            (*earlier, Context(block.keys, written)),
+        )
+        stopped = jnp.any(token[:, None] == stops, axis=1)
+        put = jax.lax.dynamic_update_slice_in_dim
+        block = Block(
+            tokens=put(block.tokens, token[:, None], i, axis=1),
+            logp=put(block.logp, logp[:, None], i, axis=1),
+            count=block.count + carry.live.astype(jnp.int32),
+            keys=KeyValues(
+                put(block.keys.key, new.key, i, axis=4),
+                put(block.keys.value, new.value, i, axis=3),
+            ),
+            hidden=hidden[:, 0],
+        )
+        live = carry.live & ~stopped & (length + 1 < rows.limit)
+        return _Carry(i + 1, live, block)
+
+    start = _Carry(jnp.int32(0), rows.live, _empty_block(slots, plan.steps))
+    return jax.lax.while_loop(
+        lambda carry: (carry.step < plan.steps) & jnp.any(carry.live), step, start
+    ).block
+
+
+class _Carry(NamedTuple):
+    step: Array
+    live: Array
+    block: Block
+
+
+def _earlier(slots: Slots, rows: Rows, cursor: Array) -> tuple[Context, ...]:
+    """The prompts and, if it has columns, the cache, as contexts."""
+    columns = jnp.arange(slots.prompt.key.shape[-1])[None]
+    prompt = Context(slots.prompt, columns < slots.prompt_length[:, None])
+    size = slots.cache.key.shape[-1]
+    if not size:
+        return (prompt,)
+    columns = jnp.arange(size)[None]
+    first = (cursor - rows.length)[:, None]
+    return prompt, Context(slots.cache, (columns >= first) & (columns < cursor))
+
+
+def _empty_block(slots: Slots, steps: int) -> Block:
+    layers, size, heads, dim, _ = slots.cache.key.shape
+    dtype = slots.cache.key.dtype
+    return Block(
+        tokens=jnp.zeros((size, steps), jnp.int32),
+        logp=jnp.zeros((size, steps), jnp.float32),
+        count=jnp.zeros(size, jnp.int32),
+        keys=KeyValues(
+            jnp.zeros((layers, size, heads, dim, steps), dtype),
+            jnp.zeros((layers, size, heads, steps, dim), dtype),
+        ),
+        hidden=slots.hidden,
+    )
+
+
+def _logits(model: LanguageModel, params: Params, hidden: Array) -> Array:
+    matrix = model.unembedding(params).astype(hidden.dtype)
+    return jnp.einsum("be,ve->bv", hidden, matrix, preferred_element_type=jnp.float32)
+
+
+def next_token(
+    logits: Array, uniform: Array, temperature: Array, plan: DecodePlan
+) -> tuple[Array, Array]:
+    """Draw one token for each row, or take the most likely one at temperature 0.
+
+    Args:
+      logits: float32 [B, V], before temperature.
+      uniform: float32 [B], in [0, 1).
+      temperature: float32 [].
+      plan: Truncation.
+
+    Returns:
+      Tokens int32 [B] and their log-probabilities [B] under the distribution that was
+      drawn from; at temperature 0, under the untempered one.
+    """
+    greedy = temperature == 0
+    logits = logits / jnp.where(greedy, 1.0, temperature)
+    kept = logits
+    if plan.top_k or plan.top_p < 1.0:
+        keep = kept_tokens(logits, top_k=plan.top_k, top_p=plan.top_p)
+        kept = jnp.where(keep, logits, -jnp.inf)
+    peak = jnp.max(kept, axis=-1, keepdims=True)
+    mass = jnp.exp(kept - peak)
+    token = jax.lax.cond(
+        greedy,
+        lambda: jnp.argmax(logits, axis=-1).astype(jnp.int32),
+        lambda: inverse_cdf(mass, uniform),
+    )
+    chosen = jnp.take_along_axis(kept - peak, token[:, None], axis=-1)[:, 0]
+    return token, chosen - jnp.log(jnp.sum(mass, axis=-1))
+
+
+def inverse_cdf(mass: Array, uniform: Array) -> Array:
+    """Draw index v with probability mass[v] / sum(mass), from one uniform number.
+
+    Looks for the block of the vocabulary that holds the quantile, then within the
+    block: one pass over the vocabulary and one random number, where the Gumbel trick
+    needs V of them. Entries without mass are never drawn.
+
+    Args:
+      mass: float32 [B, V], not negative, positive sum.
+      uniform: float32 [B], in [0, 1).
+
+    Returns:
+      int32 [B].
+
+    >>> inverse_cdf(jnp.array([[0.0, 2.0, 1.0, 1.0]]), jnp.array([0.6])).tolist()
+    [2]
+    """
+    rows, vocab = mass.shape
+    width = 128
+    mass = jnp.pad(mass, ((0, 0), (0, -vocab % width))).reshape(rows, -1, width)
+    blocks = jnp.sum(mass, axis=-1)
+    target = uniform * jnp.sum(blocks, axis=-1)
+    block, before = _quantile(blocks, target)
+    inside = jnp.take_along_axis(mass, block[:, None, None], axis=1)[:, 0]
+    return block * width + _quantile(inside, target - before)[0]
+
+
+def _quantile(mass: Array, target: Array) -> tuple[Array, Array]:
+    """Index [B] of the entry of mass [B, n] that holds `target`, and the mass before.
+
+    Rounding may put the target past the end: the last entry with mass is taken then.
+    """
+    order = jnp.arange(mass.shape[1], dtype=jnp.int32)[None]
+    last = jnp.max(jnp.where(mass > 0, order, 0), axis=1)
+    cumulative = jnp.cumsum(mass, axis=1)
+    index = jnp.sum(cumulative <= target[:, None], axis=1, dtype=jnp.int32)
+    index = jnp.minimum(index, last)
+    at = index[:, None]
+    before = jnp.take_along_axis(cumulative, at, 1) - jnp.take_along_axis(mass, at, 1)
+    return index, before[:, 0]

@@ -1,0 +1,149 @@
+"""The sampler's compiled programs: `jaxrl.decoding` under jit, with donation."""
+
+from collections.abc import Callable, Iterator
+from functools import cache, partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrl import decoding
+from jaxrl.decoding import DecodePlan, Rows, Slots
+from jaxrl.types import Array, Params
+from models.api import KeyValues, LanguageModel
+
+Layout = tuple[int, int]
+"""Prompt slots and rows in each."""
+
+
+class Programs(NamedTuple):
+    """One jitted function for each step of sampling.
+
+    Attributes:
+      prefill: `decoding.prefill` without the model.
+      admit: `decoding.admit`; consumes the slots.
+      select: `decoding.select`.
+      merge: `decoding.merge` into a cache of equal size; consumes the slots.
+      resize: `decoding.merge` that drops columns and changes the size.
+      decode: Of a plan: `decoding.decode_block` without model and plan.
+    """
+
+    prefill: Callable[..., Any]
+    admit: Callable[..., Any]
+    select: Callable[..., Any]
+    merge: Callable[..., Any]
+    resize: Callable[..., Any]
+    decode: Callable[[DecodePlan], Callable[..., Any]]
+
+
+def make_programs(model: LanguageModel) -> Programs:
+    """Wrap the pure functions for one model."""
+
+    def merge(slots: Slots, block: decoding.Block, cursor: Array) -> Slots:
+        size = slots.cache.key.shape[-1]
+        return decoding.merge(slots, block, cursor, None, size)
+
+    @cache
+    def decode(plan: DecodePlan) -> Callable[..., Any]:
+        return jax.jit(partial(decoding.decode_block, model, plan))
+
+    return Programs(
+        prefill=jax.jit(partial(decoding.prefill, model)),
+        admit=jax.jit(decoding.admit, donate_argnums=0),
+        select=jax.jit(decoding.select),
+        merge=jax.jit(merge, donate_argnums=0),
+        resize=jax.jit(decoding.merge, static_argnames="columns"),
+        decode=decode,
+    )
+
+
+def empty_slots(layout: Layout, size: int, keys: KeyValues, hidden: Array) -> Slots:
+    """Slots without live rows.
+
+    Args:
+      layout: Slots P and rows G in each.
+      size: Cache columns S.
+      keys: Any prefilled prompts, for shapes and types.
+      hidden: Their states.
+    """
+    layers, _, heads, dim, width = keys.key.shape
+    slots, rows = layout[0], layout[0] * layout[1]
+    zeros = partial(jnp.zeros, dtype=keys.key.dtype)
+    return Slots(
+        prompt=KeyValues(
+            zeros((layers, slots, heads, dim, width)),
+            zeros((layers, slots, heads, width, dim)),
+        ),
+        prompt_length=jnp.ones(slots, jnp.int32),
+        cache=KeyValues(
+            zeros((layers, rows, heads, dim, size)),
+            zeros((layers, rows, heads, size, dim)),
+        ),
+        hidden=jnp.zeros((rows, hidden.shape[1]), hidden.dtype),
+    )
+
+
+def compile_all(
+    programs: Programs,
+    plan: DecodePlan,
+    params: Params,
+    *,
+    layouts: list[Layout],
+    prompt_lengths: tuple[int, ...],
+    cache_lengths: tuple[int, ...],
+    admit: int,
+) -> Iterator[str]:
+    """Run every program once on empty data in every shape, and name what was compiled.
+
+    Args:
+      programs: From `make_programs`.
+      plan: Of the decode program.
+      params: The policy.
+      layouts: From all rows to few; only the first takes new prompts.
+      prompt_lengths: Padded prompt lengths U.
+      cache_lengths: Cache lengths S, with 0.
+      admit: Prompts that are prefilled together.
+    """
+    for width in prompt_lengths:
+        length = jnp.ones(admit, jnp.int32)
+        tokens = jnp.zeros((admit, width), jnp.int32)
+        keys, hidden = programs.prefill(params, tokens, length)
+        yield f"prefill of {admit} prompts of {width} tokens"
+        for size in cache_lengths:
+            slots = empty_slots(layouts[0], size, keys, hidden)
+            nowhere = jnp.full(admit, layouts[0][0], jnp.int32)
+            programs.admit(slots, nowhere, keys, length, hidden)
+        for place, layout in enumerate(layouts):
+            for size in cache_lengths:
+                slots = empty_slots(layout, size, keys, hidden)
+                larger = [
+                    other
+                    for other in cache_lengths
+                    if other >= size > 0 or other > size
+                ]
+                _compile_layout(
+                    programs, plan, params, slots, larger, layouts[place + 1 :]
+                )
+                yield f"decode of {layout[0]} x {layout[1]} rows, {size} columns"
+
+
+def _compile_layout(
+    programs: Programs,
+    plan: DecodePlan,
+    params: Params,
+    slots: Slots,
+    sizes: list[int],
+    smaller: list[Layout],
+) -> None:
+    count, cursor = slots.hidden.shape[0], jnp.int32(0)
+    rows = Rows(*(np.zeros(count, np.int32) for _ in range(3)), np.zeros(count, bool))
+    key = jax.random.key(0)
+    block = programs.decode(plan)(params, slots, rows, cursor, key, jnp.float32(1))
+    for layout in smaller:
+        prompts = np.zeros(layout[0], np.int32)
+        programs.select(slots, prompts, np.zeros(layout[0] * layout[1], np.int32))
+    for size in sizes:
+        programs.resize(slots, block, cursor, cursor, columns=size)
+    if slots.cache.key.shape[-1]:
+        programs.merge(slots, block, cursor)
