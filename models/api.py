@@ -19,9 +19,11 @@ Params = Any
 class KeyValues(NamedTuple):
     """Rotated keys and values of one stretch of tokens, for all layers.
 
+    In the layouts that the products with queries and probabilities read without a copy.
+
     Attributes:
-      key: [L, R, U, J, D].
-      value: [L, R, U, J, D].
+      key: [L, R, J, D, U].
+      value: [L, R, J, U, D].
     """
 
     key: Array

@@ -1,81 +1,84 @@
-"""Grouped-query attention over the new tokens and any number of earlier contexts."""
+"""Grouped-query attention over the new tokens and any number of earlier contexts.
+
+Letters beyond `models.api`: H query heads, K = H / J query heads per key-value head.
+"""
 
 import jax
 import jax.numpy as jnp
 
-from models.api import Array, Context
+from models.api import Array, Context, KeyValues
 
-# Finite, so that a row that may see nothing gets a finite result and gradient.
+# Finite, so that a token that may see nothing gets a finite result and gradient.
 HIDDEN = -1e30
 
 
 def attend(
     query: Array,
-    key: Array,
-    value: Array,
+    keys: KeyValues,
     segments: Array,
     contexts: tuple[Context, ...] = (),
 ) -> Array:
     """Attend to the row's earlier tokens of the same segment and to all contexts.
 
-    One softmax runs over everything that is visible, in float32.
+    One softmax, in float32, runs over everything that is visible. Its parts are never
+    concatenated: each contributes exponentials relative to a common maximum, and the
+    division by their sum comes last, on the smallest array.
 
     Args:
-      query: float [N, T, H, D].
-      key: float [N, T, J, D]; J divides H.
-      value: float [N, T, J, D].
+      query: float [N, J, K, T, D].
+      keys: The new tokens' keys [N, J, D, T] and values [N, J, T, D].
       segments: int32 [N, T]; -1 is padding.
-      contexts: One layer's contexts: keys and values [R, U, J, D], R divides N.
+      contexts: One layer's contexts: keys [R, J, D, U], values [R, J, U, D], R
+        divides N.
 
     Returns:
-      float [N, T, H, D].
+      float [N, J, K, T, D].
     """
-    rows, length, heads, dim = query.shape
-    groups = heads // key.shape[2]
-    query = query.reshape(rows, length, key.shape[2], groups, dim) * dim**-0.5
-    order = jnp.arange(length)
-    earlier = order[None, :, None] >= order[None, None, :]
-    visible = (segments[:, :, None] == segments[:, None, :]) & earlier
-    scores = [
-        jnp.where(
-            visible[:, None, None],
-            jnp.einsum(
-                "ntjgd,nsjd->njgts", query, key, preferred_element_type=jnp.float32
-            ),
-            HIDDEN,
-        )
+    query = query * jnp.asarray(query.shape[-1] ** -0.5, query.dtype)
+    parts = [(_own_scores(query, keys.key, segments), keys.value)]
+    parts += [
+        (_scores(query, c.keys.key, c.visible[:, None]), c.keys.value) for c in contexts
     ]
-    scores += [_context_scores(query, context) for context in contexts]
-    probs = jax.nn.softmax(jnp.concatenate(scores, axis=-1), axis=-1)
-    probs = probs.astype(value.dtype)
-    out = jnp.einsum("njgts,nsjd->ntjgd", probs[..., :length], value)
-    start = length
-    for context in contexts:
-        size = context.visible.shape[1]
-        out += _context_values(probs[..., start : start + size], context)
-        start += size
-    return out.reshape(rows, length, heads, dim)
+    peaks = [jnp.max(scores, axis=-1, keepdims=True) for scores, _ in parts]
+    peak = jax.lax.stop_gradient(jnp.stack(peaks).max(axis=0))
+    total, out = 0.0, 0.0
+    for scores, value in parts:
+        mass = jnp.exp(scores - peak)
+        total += jnp.sum(mass, axis=-1, keepdims=True)
+        out += _shared_matmul(mass.astype(value.dtype), value)
+    return (out / total).astype(query.dtype)
 
 
-def _context_scores(query: Array, context: Context) -> Array:
-    """Scores [N, J, H // J, T, U] of queries [N, T, J, H // J, D]."""
-    rows, length, kv_heads, groups, dim = query.shape
-    shared = context.visible.shape[0]
-    query = query.reshape(shared, rows // shared, length, kv_heads, groups, dim)
-    scores = jnp.einsum(
-        "rntjgd,rujd->rnjgtu",
-        query,
-        context.keys.key,
-        preferred_element_type=jnp.float32,
-    )
-    scores = jnp.where(context.visible[:, None, None, None, None, :], scores, HIDDEN)
-    return scores.reshape(rows, kv_heads, groups, length, -1)
+def _own_scores(query: Array, key: Array, segments: Array) -> Array:
+    """Scores [N, J, K, T, T] among the new tokens of a row."""
+    order = jnp.arange(segments.shape[1])
+    earlier = order[None, :, None] >= order[None, None, :]
+    same = segments[:, :, None] == segments[:, None, :]
+    return _scores(query, key, same & earlier)
 
 
-def _context_values(probs: Array, context: Context) -> Array:
-    """Values [N, T, J, H // J, D] weighted by probs [N, J, H // J, T, U]."""
-    rows, kv_heads, groups, length, size = probs.shape
-    shared = context.visible.shape[0]
-    probs = probs.reshape(shared, rows // shared, kv_heads, groups, length, size)
-    out = jnp.einsum("rnjgtu,rujd->rntjgd", probs, context.keys.value)
-    return out.reshape(rows, length, kv_heads, groups, -1)
+def _scores(query: Array, key: Array, visible: Array) -> Array:
+    """Scores [N, J, K, T, U] with keys [R, J, D, U]; visible is [R, T or 1, U]."""
+    scores = _shared_matmul(query, key)
+    rows, shared = query.shape[0], key.shape[0]
+    folded = scores.reshape(shared, rows // shared, *scores.shape[1:])
+    folded = jnp.where(visible[:, None, None, None], folded, HIDDEN)
+    return folded.reshape(scores.shape)
+
+
+def _shared_matmul(left: Array, right: Array) -> Array:
+    """float32 [N, J, K, T, B] products of left [N, J, K, T, A] and right [R, J, A, B].
+
+    The N / R rows that share a row of `right` and the K heads that share its head are
+    folded into one matrix, so that a shared context is read once.
+    """
+    rows, heads, per_head, length, inner = left.shape
+    shared, group = right.shape[0], rows // right.shape[0]
+    if group > 1:
+        left = left.reshape(shared, group, heads, per_head * length, inner)
+        left = left.swapaxes(1, 2)
+    left = left.reshape(shared, heads, group * per_head * length, inner)
+    out = jnp.matmul(left, right, preferred_element_type=jnp.float32)
+    if group > 1:
+        out = out.reshape(shared, heads, group, per_head * length, -1).swapaxes(1, 2)
+    return out.reshape(rows, heads, per_head, length, -1)

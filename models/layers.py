@@ -72,15 +72,20 @@ class Attention(nnx.Module):
         contexts: tuple[Context, ...],
     ) -> tuple[Array, KeyValues]:
         config = self.config
-        heads = (*x.shape[:2], -1, config.head_dim)
+        rows, length = x.shape[:2]
+        heads = (rows, length, -1, config.head_dim)
         query = self.query(x).reshape(heads)
         key = self.key(x).reshape(heads)
         value = self.value(x).reshape(heads)
         if config.qk_norm:
             query, key = self.query_norm(query), self.key_norm(key)
         query, key = rotate(query, rotation), rotate(key, rotation)
-        out = attend(query, key, value, segments, contexts)
-        return self.output(out.reshape(*x.shape[:2], -1)), KeyValues(key, value)
+        grouped = (rows, length, config.num_kv_heads, -1, config.head_dim)
+        keys = KeyValues(key.transpose(0, 2, 3, 1), value.transpose(0, 2, 1, 3))
+        out = attend(
+            query.reshape(grouped).transpose(0, 2, 3, 1, 4), keys, segments, contexts
+        )
+        return self.output(out.transpose(0, 3, 1, 2, 4).reshape(rows, length, -1)), keys
 
 
 class Mlp(nnx.Module):
