@@ -76,7 +76,8 @@ class Rollouts:
       stop_strings: Texts that end a response.
       filter: Which groups to train on, `(rewards float [G]) -> bool`; the others are
         masked out and counted.
-      reward_workers: Processes that compute rewards.
+      reward_workers: Processes that compute rewards; 0 computes them in this one,
+        without a deadline.
       reward_deadline: Seconds after which a reward is killed and counted as failed.
       packed: Pack several sequences into a row instead of sharing prompts.
     """

@@ -33,8 +33,8 @@ class Generate(Protocol):
         ...
 
 
-Score = Callable[[Sequence[tuple[Problem, str]]], Sequence[float | Failure]]
-"""Rewards of many responses at once, so that a pool of processes can share them."""
+Score = Callable[[Sequence[tuple[Problem, str]]], Sequence[tuple[float, ...] | Failure]]
+"""Rewards of many responses: `partial(RewardPool.score, [reward])`; the first counts."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -241,7 +241,7 @@ def evaluate(
         drawn = generate(prompts, count, sampling, seed)
         texts = [[decode(one.tokens) for one in group] for group in drawn]
         pairs = [(p, t) for p, row in zip(problems, texts, strict=True) for t in row]
-        rewards = list(score(pairs))
+        rewards = [r if isinstance(r, Failure) else r[0] for r in score(pairs)]
         starts = range(0, len(rewards), count)
         return [
             (row, rewards[i : i + count]) for row, i in zip(texts, starts, strict=True)

@@ -90,8 +90,8 @@ def tensorboard(directory: Path, *, resumed_step: int = 0) -> Iterator[Sink]:
     """Scalars of an event file; events after `resumed_step` are hidden on resume."""
     from tensorboardX import SummaryWriter
 
-    purge = {"purge_step": resumed_step + 1} if resumed_step > 0 else {}
-    with SummaryWriter(str(directory), **purge) as writer:
+    purge_step = resumed_step + 1 if resumed_step > 0 else None
+    with SummaryWriter(str(directory), purge_step=purge_step) as writer:
 
         def write(step: int, values: Mapping[str, float]) -> None:
             for name, value in values.items():

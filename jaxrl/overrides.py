@@ -15,10 +15,10 @@ from jaxrl.config import RunConfig, describe
 from jaxrl.errors import UserError
 from jaxrl.rollout.types import Problem
 
-HELP = """{doc}
-
-Fields of {path}, with its values as defaults. Functions and methods are chosen in the
-file. --resume is short for --checkpoint.resume True."""
+HELP = (
+    "Fields of the config, with its values as defaults. Functions and the method are "
+    "chosen in the file. --resume is short for --checkpoint.resume True."
+)
 
 
 def load(path: Path) -> RunConfig:
@@ -100,9 +100,7 @@ def override(config: RunConfig, words: Sequence[str], *, prog: str) -> RunConfig
         default=narrow(**_fields(config)),
         args=expanded,
         prog=prog,
-        description=HELP.format(
-            doc=(RunConfig.__doc__ or "").split("\n")[0], path=prog
-        ),
+        description=HELP,
         registry=registry,
         config=(tyro.conf.AvoidSubcommands, tyro.conf.FlagConversionOff),
     )

@@ -100,7 +100,7 @@ def _rollout_numbers(config: RunConfig) -> Messages:
             ("data.prompts_per_step", data.prompts_per_step, 1, many),
             ("data.samples_per_prompt", data.samples_per_prompt, 1, many),
             ("data.max_prompt_tokens", data.max_prompt_tokens, 1, many),
-            ("data.reward_workers", data.reward_workers, 1, many),
+            ("data.reward_workers", data.reward_workers, 0, many),
             ("data.reward_deadline", data.reward_deadline, _POSITIVE, many),
             *_sampling_bounds(data, "data.", "max_new_tokens"),
         ]

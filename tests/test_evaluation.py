@@ -130,7 +130,7 @@ def scripted(calls):
 
 def score(pairs):
     return [
-        Failure("error", "cannot parse") if text == "x" else float(text == p.answer)
+        Failure("error", "cannot parse") if text == "x" else (float(text == p.answer),)
         for p, text in pairs
     ]
 

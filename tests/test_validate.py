@@ -94,7 +94,7 @@ NUMBERS = [
     ("data.samples_per_prompt", -2, "1 or more"),
     ("data.max_prompt_tokens", 0, "1 or more"),
     ("data.max_new_tokens", 0, "1 or more"),
-    ("data.reward_workers", 0, "1 or more"),
+    ("data.reward_workers", -1, "0 or more"),
     ("data.reward_deadline", 0.0, "more than 0"),
     ("data.temperature", -1.0, "0 or more"),
     ("data.top_k", -1, "0 or more"),
