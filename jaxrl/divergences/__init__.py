@@ -1,0 +1,1 @@
+"""How far two policies are apart, from sampled tokens or over the vocabulary."""
