@@ -54,7 +54,10 @@ class PromptIterator(Iterator[list[Problem]]):
         self._problems = problems
         stream = grain.MapDataset.source(range(len(problems))).seed(seed).shuffle()
         share = stream.repeat().slice(slice(shard_index, None, shard_count))
-        steps = share.batch(prompts_per_step // shard_count, batch_fn=list)
+        # The stream never ends; without `drop_remainder` its length overflows.
+        steps = share.batch(
+            prompts_per_step // shard_count, drop_remainder=True, batch_fn=list
+        )
         self._indices = iter(steps.to_iter_dataset(_DIRECT))
 
     def __next__(self) -> list[Problem]:
