@@ -69,11 +69,12 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
     Token 0 pads and token 1, `<|end|>`, ends a message; there are 102 tokens, the
     characters in ASCII order (space is 6), newline is the last.
     """
-    characters = [chr(code) for code in range(32, 127)] + ["\n"]
+    # In the byte-level alphabet, to which AutoTokenizer holds all Qwen2 checkpoints.
+    characters = ["Ġ", *map(chr, range(33, 127)), "Ċ"]
     vocabulary = {token: i for i, token in enumerate([*SPECIAL, *characters])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="?"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
-    tokenizer.decoder = decoders.Fuse()
+    tokenizer = Tokenizer(models.BPE(vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token=SPECIAL[0],

@@ -71,3 +71,10 @@ def case(request, make_case) -> Case:
 def qwen3(make_case) -> Case:
     """One family, for what all have in common."""
     return make_case("qwen3")
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory) -> Path:
+    """A Qwen3 checkpoint with untied embeddings; tests copy it before changing it."""
+    path = tmp_path_factory.mktemp("checkpoints") / "qwen3"
+    return write_tiny_checkpoint(path, "qwen3")

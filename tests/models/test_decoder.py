@@ -5,7 +5,6 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 import torch
 from transformers import AutoModelForCausalLM, GenerationConfig
 
@@ -111,7 +110,11 @@ def test_greedy_decoding_equals_generate(case):
         ),
     ).numpy()[:, LENGTH:]
     assert len(np.unique(expected)) > 4
-    np.testing.assert_array_equal(greedy(case, prompts, new), expected)
+    actual = greedy(case, prompts, new)
+    # `generate` pads what follows the end of a sequence.
+    ends = actual == SIZES["eos_token_id"]
+    ended = np.cumsum(ends, axis=1) - ends > 0
+    np.testing.assert_array_equal(np.where(ended, 0, actual), expected)
 
 
 def greedy(case, prompts, new):
@@ -215,14 +218,15 @@ def test_scanned_layers_equal_those_of_transformers(tmp_path):
     assert_close(np.asarray(hidden @ model.unembedding(params).T), expected)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_random_parameters_have_the_stored_type_and_a_sane_scale(case, dtype):
-    config = dataclasses.replace(case.model.config, param_dtype=dtype)
-    params = language_model(config).init(jax.random.key(0))
-    expected = jax.tree.map(lambda x: (x.shape, jnp.dtype(dtype)), case.params)
+def test_random_parameters_have_the_structure_and_type_of_loaded_ones(case):
+    config = dataclasses.replace(case.model.config, param_dtype="bfloat16")
+    params = jax.eval_shape(lambda: language_model(config).init(jax.random.key(0)))
+    expected = jax.tree.map(lambda x: (x.shape, jnp.dtype("bfloat16")), case.params)
     assert jax.tree.map(lambda x: (x.shape, x.dtype), params) == expected
-    kernel = params["layers"]["mlp"]["down"]["kernel"].astype(jnp.float32)
-    scale = float(jnp.std(kernel)) * SIZES["intermediate_size"] ** 0.5
-    assert 0.9 < scale < 1.1
-    layers = np.asarray(kernel)
-    assert not np.array_equal(layers[0], layers[1])
+
+
+def test_random_layers_differ_and_keep_the_scale_of_their_input(qwen3):
+    params = jax.jit(qwen3.model.init)(jax.random.key(0))
+    kernel = np.asarray(params["layers"]["mlp"]["down"]["kernel"])
+    assert not np.array_equal(kernel[0], kernel[1])
+    assert 0.9 < kernel.std() * SIZES["intermediate_size"] ** 0.5 < 1.1
