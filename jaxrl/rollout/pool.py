@@ -7,6 +7,7 @@ each result at once, so that a hung or crashed reward costs exactly its own item
 
 import contextlib
 import functools
+import inspect
 import pickle
 import queue
 import threading
@@ -17,7 +18,7 @@ from typing import Any
 from jaxrl.errors import UserError
 from jaxrl.rollout.process import LostError, WorkerProcess
 from jaxrl.rollout.types import Failure, Problem, Reward
-from jaxrl.rollout.worker import attempt, evaluate, named
+from jaxrl.rollout.worker import attempt, evaluate, import_declared, named
 
 CHUNKS_PER_WORKER = 4
 """Chunks of one call for each worker: large enough to be cheap, enough to balance."""
@@ -59,6 +60,7 @@ class RewardPool:
           rewards: Functions that can be imported by name.
         """
         if not self._workers:
+            import_declared(inspect.getmodule(reward) for reward in rewards)
             return
         call = _pickled_evaluation(rewards)
         with self._preparing:

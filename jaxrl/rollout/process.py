@@ -59,9 +59,8 @@ class WorkerProcess:
         problem = self.receive(START_LIMIT)
         if problem is not None:
             raise UserError(
-                f"a reward worker cannot load the reward functions: {problem}; the "
-                "module that defines them must be importable by its name, or set "
-                "reward_workers to 0"
+                f"a reward worker cannot load the reward functions: {problem}. Their "
+                "module must be importable by its name; or set reward_workers to 0"
             )
 
     def receive(self, seconds: float) -> Any:

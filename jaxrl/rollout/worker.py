@@ -11,13 +11,14 @@ import pickle
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from multiprocessing.connection import Connection
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
+from jaxrl.errors import UserError
 from jaxrl.rollout.types import Failure, Problem, Reward
 
 LARGEST = float(np.finfo(np.float32).max)
@@ -103,17 +104,30 @@ def main(descriptor: int) -> None:
     serve(Connection(descriptor))
 
 
-def _load(pickled: bytes) -> Any:
-    """Unpickle a call, and import what its functions would import when called.
+def import_declared(modules: Iterable[object]) -> None:
+    """Import what the functions of modules import only when they are called.
 
-    A module lists such imports in `WORKER_IMPORTS`; without it they would count against
-    the first reward's deadline.
+    A module lists such imports in `WORKER_IMPORTS`; without this they would count
+    against the first reward's deadline, and would be missed only there.
+
+    Args:
+      modules: Anything else than a module is skipped.
     """
-    call = pickle.loads(pickled)
-    for module in list(sys.modules.values()):
+    for module in modules:
         if isinstance(module, ModuleType):
             for name in vars(module).get("WORKER_IMPORTS", ()):
-                importlib.import_module(name)
+                try:
+                    importlib.import_module(name)
+                except ImportError as error:
+                    raise UserError(
+                        f"{module.__name__} needs {name} ({error}); for jaxrl's own "
+                        "tasks: pip install 'jaxrl[tasks]'"
+                    ) from error
+
+
+def _load(pickled: bytes) -> Any:
+    call = pickle.loads(pickled)
+    import_declared(list(sys.modules.values()))
     return call
 
 

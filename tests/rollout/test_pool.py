@@ -1,6 +1,8 @@
 """Rewards in processes: what hangs, dies or raises costs its own item and no other."""
 
+import contextlib
 import functools
+import importlib
 import subprocess
 import sys
 import textwrap
@@ -143,6 +145,14 @@ def test_processes_that_a_killed_reward_started_are_killed(tmp_path):
         wait_until(lambda: not child.exists() or zombie(child))
 
 
+@contextlib.contextmanager
+def imported(name, folder, monkeypatch):
+    """A module of `folder`, forgotten at the end."""
+    monkeypatch.syspath_prepend(str(folder))
+    yield importlib.import_module(name)
+    del sys.modules[name]
+
+
 def zombie(process):
     return ") Z " in (process / "stat").read_text()
 
@@ -226,11 +236,11 @@ def test_slow_imports_that_a_module_declares_come_before_the_deadline(
                 return 1.0
         """)
     )
-    monkeypatch.syspath_prepend(str(tmp_path))
-    import lazy_reward
-
-    with RewardPool(workers=1, deadline=1.0) as pool:
-        assert pool.score((lazy_reward.reward,), items("a")) == [(1.0,)]
+    with (
+        imported("lazy_reward", tmp_path, monkeypatch) as module,
+        RewardPool(workers=1, deadline=1.0) as pool,
+    ):
+        assert pool.score((module.reward,), items("a")) == [(1.0,)]
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -299,3 +309,20 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
 def test_impossible_sizes_are_an_error(workers, deadline):
     with pytest.raises(UserError, match="reward_workers is"):
         RewardPool(workers=workers, deadline=deadline)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_declared_import_that_is_missing_is_an_error_before_the_run(
+    tmp_path, monkeypatch, workers
+):
+    name = f"needy_reward_{workers}"
+    (tmp_path / f"{name}.py").write_text(
+        'WORKER_IMPORTS = ("absent_library",)\n'
+        "def reward(problem, text):\n    import absent_library\n"
+    )
+    with (
+        imported(name, tmp_path, monkeypatch) as module,
+        RewardPool(workers=workers, deadline=1.0) as pool,
+        pytest.raises(UserError, match=f"{name} needs absent_library"),
+    ):
+        pool.prepare((module.reward,))
