@@ -110,4 +110,7 @@ def spread(advantages: Array, sequence: Array, mask: Array) -> Array:
     [[0.0, 3.0, 0.0]]
     """
     chex.assert_equal_shape([sequence, mask])
-    return jnp.where(mask, advantages[jnp.maximum(sequence, 0)], 0.0)
+    # Select and sum, not a gather: rows may be sharded, and XLA fuses the comparison.
+    own = sequence[:, :, None] == jnp.arange(len(advantages))[None, None, :]
+    own &= mask[:, :, None]
+    return jnp.sum(jnp.where(own, advantages[None, None, :], 0.0), axis=-1)

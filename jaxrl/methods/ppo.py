@@ -1,0 +1,69 @@
+"""Proximal policy optimization with a critic."""
+
+import dataclasses
+from functools import partial
+from typing import ClassVar
+
+from jaxrl.advantages.returns import at_end, gae
+from jaxrl.advantages.whitening import whiten
+from jaxrl.losses.policy import policy_gradient
+from jaxrl.losses.value import clipped_value
+from jaxrl.methods.evidence import required
+from jaxrl.surrogates.clipping import clipped
+from jaxrl.types import Batch, Credit, Loss, Needs, Scores
+from jaxrl.weights import token_mean
+
+
+@dataclasses.dataclass(frozen=True)
+class Ppo:
+    """PPO: GAE from a critic, clipped ratio (Schulman et al., 2017, arXiv:1707.06347).
+
+    The reward of a sequence stands on its last token. Advantages are whitened over the
+    batch.
+
+    Attributes:
+      clip_low: Distance of the lower bound of the ratio from 1.
+      clip_high: Distance of the upper bound of the ratio from 1.
+      discount: Factor per token; gamma.
+      decay: 0 trusts the critic alone, 1 the rewards alone; lambda.
+      value_clip: Largest move of a value that pays off, in units of reward.
+      value_coef: Coefficient of the critic's loss.
+    """
+
+    clip_low: float = 0.2
+    clip_high: float = 0.2
+    discount: float = 1.0
+    decay: float = 0.95
+    value_clip: float = 0.2
+    value_coef: float = 0.5
+    needs: ClassVar[Needs] = Needs(values=True)
+
+    def credit(self, batch: Batch) -> Credit:
+        """Whitened GAE, and what the critic should learn; weigh tokens alike."""
+        advantages, returns = gae(
+            at_end(batch.rewards.sum(-1), batch.sequence, batch.mask),
+            required(batch.evidence.values, "evidence.values"),
+            batch.sequence,
+            batch.mask,
+            discount=self.discount,
+            decay=self.decay,
+        )
+        return Credit(whiten(advantages, batch.mask), token_mean(batch.mask), returns)
+
+    def loss(self, scores: Scores, batch: Batch, credit: Credit) -> Loss:
+        """Clipped policy gradient plus the critic's loss."""
+        policy = policy_gradient(
+            scores.logp,
+            batch.old_logp,
+            credit.advantages,
+            credit.weights,
+            surrogate=partial(clipped, low=self.clip_low, high=self.clip_high),
+        )
+        critic = clipped_value(
+            required(scores.values, "scores.values"),
+            required(batch.evidence.values, "evidence.values"),
+            required(credit.returns, "credit.returns"),
+            credit.weights,
+            clip=self.value_clip,
+        )
+        return policy + self.value_coef * critic
