@@ -34,7 +34,7 @@ class Generate(Protocol):
 
 
 Score = Callable[[Sequence[tuple[Problem, str]]], Sequence[tuple[float, ...] | Failure]]
-"""Rewards of many responses: `partial(RewardPool.score, [reward])`; the first counts."""
+"""Rewards of many responses, `partial(pool.score, [reward])`; the first counts."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -199,6 +199,11 @@ def _models(config: RunConfig) -> Messages:
 def _groups(config: RunConfig) -> Messages:
     data, method = config.data, type(config.method).__name__
     if not isinstance(data, Rollouts):
+        if config.method.needs.groups:
+            yield (
+                f"method is {method}, which compares rewarded samples, but data is "
+                "Demonstrations; choose a supervised method in the config file"
+            )
         return
     if config.method.needs.groups and data.samples_per_prompt == 1:
         yield (

@@ -28,11 +28,14 @@ config = RunConfig(name="sums", data=Rollouts(problems, reward), method=Grpo())
 def path(tmp_path, monkeypatch):
     """A config file in a folder of its own; what it imports is forgotten afterwards."""
     monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setattr(sys, "modules", {**sys.modules})
     (tmp_path / "configs").mkdir()
     path = tmp_path / "configs" / "sums.py"
     path.write_text(CONFIG)
-    return path
+    known = {*sys.modules}
+    yield path
+    for name, module in [*sys.modules.items()]:
+        if name not in known and str(tmp_path) in str(module):
+            del sys.modules[name]
 
 
 def parsed(path, *words):

@@ -161,6 +161,10 @@ WRONG = [
         "data.samples_per_prompt is 1, but Learner compares the samples of a prompt",
     ),
     (
+        {"method": Learner(Needs(groups=True)), "data": Demonstrations(PROBLEMS)},
+        "method is Learner, which compares rewarded samples, but data is Demonstr",
+    ),
+    (
         {"optimizer.micro_batches": 3, "optimizer.minibatches": 2},
         "optimizer.minibatches x optimizer.micro_batches is 2 x 3 = 6, which does not "
         "divide data.prompts_per_step x data.samples_per_prompt, 16 x 8 = 128",
