@@ -1,0 +1,88 @@
+"""TRL's GRPOTrainer on a workload, one step for each command."""
+
+import importlib.metadata
+import tempfile
+
+import torch
+from benchmarks.peers.session import Session, arguments, timed
+from benchmarks.workloads import BATCHES, Workload, reward
+from datasets import Dataset
+from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+from trl import GRPOConfig, GRPOTrainer
+
+
+class Pace(TrainerCallback):
+    """Waits for the benchmark before every step."""
+
+    def __init__(self, session: Session):
+        self.session = session
+
+    def on_step_begin(self, *args, **kwargs):
+        """Answer for the last step, wait for the next."""
+        self.session.next_step()
+
+
+def config(work: Workload, micro_rows: int) -> GRPOConfig:
+    """TRL's defaults but for what the workload fixes."""
+    return GRPOConfig(
+        output_dir=tempfile.mkdtemp(),
+        use_cpu=True,
+        bf16=False,
+        gradient_checkpointing=False,
+        per_device_train_batch_size=micro_rows,
+        gradient_accumulation_steps=work.rows // micro_rows,
+        num_generations=work.samples,
+        max_completion_length=work.new_tokens,
+        temperature=1.0,
+        beta=0.0,
+        learning_rate=1e-6,
+        lr_scheduler_type="constant",
+        max_grad_norm=1.0,
+        max_steps=10**6,
+        shuffle_dataset=False,
+        save_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+    )
+
+
+def multiply(size: int):
+    """A call that multiplies two matrices."""
+    matrix = torch.ones(size, size)
+    return lambda: matrix @ matrix
+
+
+def mean_logp(model, work: Workload) -> float:
+    """Mean log-probability of the first prompt's tokens but the first."""
+    tokens = torch.tensor(work.batch(0)[:1])
+    with torch.no_grad():
+        logp = model(tokens).logits[0, :-1].log_softmax(-1)
+    return logp.gather(-1, tokens[0, 1:, None]).mean().item()
+
+
+def main() -> None:
+    """Load the model and train for as long as the benchmark asks."""
+    work, checkpoint, micro_rows = arguments()
+    session = Session(multiply)
+    model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
+    prompts = [text for step in range(BATCHES) for text in work.texts(step)]
+    trainer = GRPOTrainer(
+        model=model,
+        processing_class=AutoTokenizer.from_pretrained(checkpoint),
+        reward_funcs=lambda completions, **rest: [reward(c) for c in completions],
+        train_dataset=Dataset.from_dict({"prompt": prompts}),
+        args=config(work, micro_rows),
+        callbacks=[Pace(session)],
+    )
+    trainer._generate_single_turn = timed(
+        session, trainer._generate_single_turn, lambda out: [len(row) for row in out[0]]
+    )
+    versions = {n: importlib.metadata.version(n) for n in ("trl", "transformers")}
+    versions["torch"] = torch.__version__
+    settings = f"{micro_rows} rows per micro-batch, transformers generate"
+    session.ready(mean_logp(model, work), versions, settings)
+    trainer.train()
+
+
+if __name__ == "__main__":
+    main()
