@@ -80,7 +80,7 @@ class Checkpoints:
         self._check_later(step)
         arguments = ocp.args.Composite(
             state=ocp.args.StandardSave(state),
-            # A copy: the caller's dicts go on changing while a thread writes them.
+            # A copy of the caller's dicts; what is not JSON fails here.
             host=ocp.args.JsonSave(json.loads(json.dumps(host))),
         )
         with self._disk_errors():

@@ -28,7 +28,7 @@ from jaxrl.types import TrainState
 PROBLEMS = [Problem(str(i), f"prompt {i}", i) for i in range(7)]
 # 24 MB with AdamW's moments: a save takes long enough to be hit by a kill.
 SIZE = 2_000_000
-STEPS = 24
+STEPS = 16
 # When a write fails, Orbax closes event loops that its writer threads still report to.
 orbax_leaks_on_failure = pytest.mark.filterwarnings(
     "ignore::pytest.PytestUnraisableExceptionWarning"
@@ -48,7 +48,7 @@ def initial(size: int) -> TrainState:
 def update(state: TrainState, key: jax.Array, targets: jax.Array) -> TrainState:
     """One step of AdamW on a noisy quadratic; the state's buffers are donated."""
     w = state.params["w"]
-    noise = jax.random.normal(jax.random.fold_in(key, state.step), w.shape[:1])
+    noise = jax.random.normal(jax.random.fold_in(key, state.step))
     pull = w - targets.mean() + 0.1 * noise
     gradient = {"w": pull, "head": {"b": state.params["head"]["b"]}}
     change, opt_state = optax.adamw(1e-2).update(
@@ -113,22 +113,38 @@ def test_state_and_host_come_back_bitwise(checkpoints):
     assert again.host() == restored_host
 
 
-def test_buffers_may_be_donated_as_soon_as_save_returns(checkpoints):
-    state = initial(SIZE)
-    for step in range(1, 5):
-        state = update(state, jax.random.key(0), jnp.ones((3,)))
-        expected = arrays(state)
+def donate(state: TrainState) -> None:
+    # Three times: new values go into old buffers while the save goes on.
+    for _ in range(3):
+        state = update(state, jax.random.key(0), jnp.zeros((3,)))
+    jax.block_until_ready(state)
+
+
+def delete(state: TrainState) -> None:
+    # What donation does to the arrays where, unlike here, a save holds no view of them.
+    jax.tree.map(lambda leaf: leaf.delete(), state)
+
+
+def test_the_update_of_these_tests_donates():
+    state = initial(10)
+    update(state, jax.random.key(0), jnp.ones((3,)))
+    assert state.params["w"].is_deleted()
+
+
+@pytest.mark.parametrize("lose", [donate, delete])
+def test_the_state_may_be_lost_as_soon_as_save_returns(checkpoints, lose):
+    for step in range(1, 4):
+        state = update(initial(SIZE), jax.random.key(step), jnp.ones((3,)))
+        # Copied on the device: a NumPy view would keep the buffers from being donated.
+        expected = jax.tree.map(jnp.copy, state)
+        like = jax.eval_shape(lambda state: state, expected)
         checkpoints.save(state, {}, step)
-        # New values in the old buffers, while the save goes on in the background.
-        for _ in range(3):
-            state = update(state, jax.random.key(0), jnp.zeros((3,)))
-        jax.block_until_ready(state)
+        lose(state)
         checkpoints.wait()
-        assert_bitwise_equal(arrays(checkpoints.restore(state)[0]), expected)
-        assert not np.array_equal(arrays(state)[-1], expected[-1])
+        assert_bitwise_equal(arrays(checkpoints.restore(like)[0]), arrays(expected))
 
 
-def test_the_host_state_is_copied_when_it_is_saved(checkpoints):
+def test_the_host_state_may_change_as_soon_as_save_returns(checkpoints):
     statistics = {"seen": [1]}
     checkpoints.save(initial(SIZE), {"statistics": statistics}, 1)
     statistics["seen"].append(2)
@@ -177,6 +193,13 @@ def test_only_the_newest_are_kept(checkpoints):
     assert sorted(p.name for p in checkpoints.directory.iterdir()) == ["10", "3"]
     assert checkpoints.latest() == 10
     assert checkpoints.host() == {"step": 10}
+
+
+def test_host_state_that_is_not_json_is_an_error_and_saves_nothing(checkpoints):
+    with pytest.raises(TypeError, match="set is not JSON serializable"):
+        checkpoints.save(initial(10), {"seen": {1}}, 1)
+    checkpoints.wait()
+    assert list(checkpoints.directory.iterdir()) == []
 
 
 def test_saving_a_step_again_does_nothing(checkpoints):
@@ -400,13 +423,13 @@ def check_kills(directory: Path, kills: int, seed: int) -> None:
 
 
 def test_killed_runs_end_bitwise_as_uninterrupted_ones(tmp_path):
-    check_kills(tmp_path, kills=4, seed=0)
+    check_kills(tmp_path, kills=3, seed=0)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(1, 4))
 def test_many_kills_end_bitwise_as_uninterrupted_runs(tmp_path, seed):
-    check_kills(tmp_path, kills=8, seed=seed)
+    check_kills(tmp_path, kills=6, seed=seed)
 
 
 if __name__ == "__main__":
