@@ -11,7 +11,7 @@ NAN = float("nan")
 
 
 def events(directory):
-    """Tag, step and value of every scalar in TensorBoard's files, in order."""
+    """Tag, step and value of every scalar and restart in TensorBoard's files, in order."""
     from tensorboardX.event_file_writer import event_pb2
 
     found = []
@@ -21,6 +21,8 @@ def events(directory):
             size = int.from_bytes(data[at : at + 8], "little")
             event = event_pb2.Event.FromString(data[at + 12 : at + 12 + size])
             at += size + 16
+            if event.HasField("session_log"):
+                found.append(("from here on", event.step, 0))
             found += [
                 (v.tag, event.step, round(v.simple_value, 6))
                 for v in event.summary.value
@@ -114,7 +116,11 @@ def test_a_resumed_run_goes_on_in_both(tmp_path):
             for step in steps:
                 write(step, {"reward": float(step)})
     assert [r["step"] for r in read_lines(tmp_path / "metrics.jsonl")] == [1, 2, 3]
-    assert events(tmp_path / "tensorboard")[-2:] == [("reward", 2, 2), ("reward", 3, 3)]
+    assert events(tmp_path / "tensorboard")[-3:] == [
+        ("from here on", 2, 0),  # TensorBoard hides what the first run wrote from here
+        ("reward", 2, 2),
+        ("reward", 3, 3),
+    ]
 
 
 def test_weights_and_biases_gets_the_run_and_every_step():
