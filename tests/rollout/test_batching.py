@@ -188,16 +188,16 @@ def test_shared_prompts_and_responses_join_to_the_plain_rows(data):
             turn = make_turn(prompt, data.draw(tokens), version=3)
             episodes.append(make_episode(9 - group, turn, failure=failure))
     order = data.draw(st.permutations(episodes))
-    batch = to_batch(order, layout=SharedPrompt(3, 3, (3, 6), (2, 4, 6)))
+    batch = to_batch(order, layout=SharedPrompt(4, 3, (3, 6), (2, 4, 6)))
     check_types(batch)
-    assert batch.tokens.shape[0] == 9 == len(batch.group)
+    assert batch.tokens.shape[0] == 12 == len(batch.group)
     groups = list(dict.fromkeys(episode.group for episode in order))
     expected = {}
     for place, group in enumerate(groups):
         members = reference([e for e in order if e.group == group])
         expected.update({3 * place + g: facts for g, facts in enumerate(members)})
     found = contents(batch)
-    for s in range(9):
+    for s in range(12):
         p = s // 3
         prefix = batch.prefix.tokens[p, : batch.prefix.length[p]].tolist()
         joined = [(token, False, -1, 0.0) for token in prefix] + found.get(s, [])
@@ -219,6 +219,14 @@ def test_shared_rows_hold_only_the_response():
     np.testing.assert_array_equal(batch.prefix.tokens, [[1, 2, 3, 0], [0, 0, 0, 0]])
     np.testing.assert_array_equal(batch.prefix.length, [3, 0])
     np.testing.assert_array_equal(batch.group, [0, 0, 1, 2])
+
+
+def test_merged_turns_follow_the_first_prompt():
+    turns = make_turn([1, 2], [3]), make_turn([1, 2, 3, 8], [9])
+    batch = to_batch([make_episode(0, *turns)], layout=SharedPrompt(1, 1, (2,), (3,)))
+    np.testing.assert_array_equal(batch.prefix.tokens, [[1, 2]])
+    np.testing.assert_array_equal(batch.tokens, [[3, 8, 9]])
+    np.testing.assert_array_equal(batch.turn, [[0, -1, 1]])
 
 
 def test_turns_that_extend_share_a_row_and_others_start_one():

@@ -16,7 +16,13 @@ def trained(episodes):
 
 @pytest.mark.parametrize(
     ("rewards", "expected"),
-    [([1, 1, 1], False), ([-1, 1], True), ([0.1] * 9, False), ([3], True), ([], False)],
+    [
+        ([1, 1, 1], False),
+        ([-1, 1], True),
+        ([0.1 + 0.2, 0.3], False),
+        ([3], True),
+        ([], False),
+    ],
 )
 def test_a_group_with_spread_or_a_single_sample_is_informative(rewards, expected):
     assert informative(np.array(rewards, float)) is expected
