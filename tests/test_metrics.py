@@ -11,7 +11,7 @@ NAN = float("nan")
 
 
 def events(directory):
-    """Tag, step and value of every scalar and restart in TensorBoard's files, in order."""
+    """Tag, step and value of each scalar and restart in TensorBoard's files."""
     from tensorboardX.event_file_writer import event_pb2
 
     found = []
