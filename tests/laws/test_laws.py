@@ -1,0 +1,309 @@
+"""What holds for every method, whatever the paper. The methods are in `cases.py`."""
+
+import dataclasses
+from functools import partial
+from operator import itemgetter
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrl.layout import TOKEN_FIELDS, micro_batches
+from jaxrl.types import Batch, Credit, Evidence, Loss, Method, Scores
+from tests.laws.cases import CASES, Example, make_example
+
+pytestmark = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+
+close = partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
+
+
+def close_trees(actual, expected):
+    jax.tree.map(close, actual, expected)
+
+
+@partial(jax.jit, static_argnums=0)
+def credit_of(method, batch) -> Credit:
+    return method.credit(batch)
+
+
+def loss_and_gradient(method, scores, batch, credit) -> tuple[Loss, Scores]:
+    def value(scores):
+        loss = method.loss(scores, batch, credit)
+        return loss.value, loss
+
+    (_, loss), gradient = jax.value_and_grad(value, has_aux=True)(scores)
+    return loss, gradient
+
+
+loss_of = jax.jit(loss_and_gradient, static_argnums=0)
+
+
+def train_on(method, example) -> tuple[Credit, Loss, Scores]:
+    credit = credit_of(method, example.batch)
+    return credit, *loss_of(method, example.scores, example.batch, credit)
+
+
+def edit(example, evidence=None, **fields) -> Example:
+    """The example with other fields in its batch, scores or evidence."""
+    names = {f.name for f in dataclasses.fields(Scores)}
+    scores = {name: x for name, x in fields.items() if name in names}
+    batch = {name: x for name, x in fields.items() if name not in names}
+    if evidence is not None:
+        batch["evidence"] = dataclasses.replace(example.batch.evidence, **evidence)
+    return Example(
+        dataclasses.replace(example.scores, **scores),
+        dataclasses.replace(example.batch, **batch),
+    )
+
+
+def map_tokens(f, example) -> Example:
+    """The example with `f(x, fill)` on every array of rows; `fill` is for padding."""
+    fill = {"sequence": -1, "turn": -1}
+    batch = {x: f(getattr(example.batch, x), fill.get(x, 0)) for x in TOKEN_FIELDS}
+    batch["evidence"] = jax.tree.map(lambda x: f(x, 0), example.batch.evidence)
+    scores = jax.tree.map(lambda x: f(x, 0), example.scores)
+    return Example(scores, dataclasses.replace(example.batch, **batch))
+
+
+def map_sequences(f, batch) -> Batch:
+    """The batch with `f` on every array of sequences."""
+    names = ("rewards", "group", "version")
+    fields = {name: f(getattr(batch, name)) for name in names}
+    return dataclasses.replace(batch, **fields, steps=jax.tree.map(f, batch.steps))
+
+
+def on_reference(example) -> Example:
+    """The trained policy is the reference."""
+    if example.batch.evidence.ref_logp is None:
+        return example
+    return edit(example, evidence={"ref_logp": example.scores.logp})
+
+
+def test_method_is_a_value(case):
+    assert isinstance(case.method, Method)
+    assert case.method == dataclasses.replace(case.method)
+    assert hash(case.method) == hash(dataclasses.replace(case.method))
+
+
+def test_credit_is_finite_and_zero_outside_of_the_mask(case):
+    batch = make_example(case).batch
+    credit = credit_of(case.method, batch)
+    assert credit.weights.shape == credit.advantages.shape == batch.tokens.shape
+    chex.assert_tree_all_finite(credit)
+    for x in (credit.advantages, credit.weights):
+        assert not np.any(np.where(batch.mask, 0, x))
+    assert np.all(credit.weights >= 0)
+    assert np.any(credit.weights > 0)
+
+
+def test_slope_is_one_at_ratio_one(case):
+    example = make_example(case)
+    example = on_reference(edit(example, old_logp=example.scores.logp))
+    credit, _, gradient = train_on(case.method, example)
+    close(gradient.logp, case.gradient(example, credit))
+
+
+def test_no_advantage_no_policy_gradient(case):
+    example = on_reference(make_example(case))
+    credit = credit_of(case.method, example.batch)
+    credit = dataclasses.replace(credit, advantages=0.0 * credit.advantages)
+    _, gradient = loss_of(case.method, example.scores, example.batch, credit)
+    close(gradient.logp, case.gradient(example, credit))
+
+
+def test_groups_of_equal_rewards_get_exactly_nothing(case):
+    if not case.method.needs.groups:
+        pytest.skip("does not compare the sequences of a group")
+    batch = make_example(case).batch
+    level = jnp.where(batch.mask.any(1), 0.1 * (1 + batch.group), 0.0)
+    batch = dataclasses.replace(
+        batch,
+        rewards=jnp.broadcast_to(level[:, None], batch.rewards.shape),
+        steps=dataclasses.replace(batch.steps, returns=level),
+    )
+    credit = credit_of(case.method, batch)
+    assert np.array_equal(credit.advantages, np.zeros_like(credit.advantages))
+
+
+def test_order_of_rows_does_not_matter(case):
+    example = make_example(case)
+    order = np.random.default_rng(1).permutation(len(example.batch.tokens))
+    shuffled = map_tokens(lambda x, _: x[order], example)
+    (_, loss, gradient), (_, other, moved) = (
+        train_on(case.method, e) for e in (example, shuffled)
+    )
+    close_trees(other, loss)
+    close_trees(moved, jax.tree.map(lambda x: x[order], gradient))
+
+
+def test_names_of_sequences_and_groups_do_not_matter(case):
+    example = make_example(case)
+    batch, number = example.batch, len(example.batch.group)
+    order = np.random.default_rng(2).permutation(number)
+    renamed = map_sequences(lambda x: x[order], batch)
+    renamed = dataclasses.replace(
+        renamed,
+        group=number - 1 - renamed.group,
+        sequence=jnp.where(
+            batch.sequence < 0, -1, jnp.argsort(jnp.asarray(order))[batch.sequence]
+        ),
+    )
+    (_, loss, gradient), (_, other, same) = (
+        train_on(case.method, e) for e in (example, Example(example.scores, renamed))
+    )
+    close_trees((other, same), (loss, gradient))
+
+
+def test_padding_and_failed_sequences_do_not_matter(case):
+    example = make_example(case)
+    rows, columns = example.batch.tokens.shape
+    extra, wide = 2, 3
+
+    def pad(x, fill):
+        widths = [(0, extra), (0, wide)] + [(0, 0)] * (x.ndim - 2)
+        return jnp.pad(x, widths, constant_values=fill)
+
+    def fail(x):
+        return jnp.pad(x, [(0, extra)] + [(0, 0)] * (x.ndim - 1))
+
+    padded = map_tokens(pad, example)
+    batch = map_sequences(fail, padded.batch)
+    names = jnp.arange(len(batch.group))
+    batch = dataclasses.replace(
+        batch,
+        group=jnp.where(names < rows, batch.group, names),
+        # The first extra row is a failed sequence, the second is all padding.
+        sequence=batch.sequence.at[rows].set(rows),
+    )
+    _, loss, gradient = train_on(case.method, example)
+    _, other, same = train_on(case.method, Example(padded.scores, batch))
+    close_trees(other, loss)
+    close_trees(jax.tree.map(lambda x: x[:rows, :columns], same), gradient)
+    for x in jax.tree.leaves(same):
+        assert not np.any(x[rows:])
+        assert not np.any(x[:, columns:])
+
+
+@pytest.mark.parametrize("garbage", [np.nan, np.inf, -np.inf])
+def test_garbage_outside_of_the_mask_does_not_matter(case, garbage):
+    example = make_example(case)
+    mask = example.batch.mask
+
+    def spoil(x, _):
+        own = mask.reshape(mask.shape + (1,) * (x.ndim - 2))
+        return jnp.where(own, x, garbage) if x.dtype == jnp.float32 else x
+
+    (credit, loss, gradient), (dirty_credit, dirty_loss, dirty_gradient) = (
+        train_on(case.method, e) for e in (example, map_tokens(spoil, example))
+    )
+    trained = credit.weights != 0
+    chex.assert_trees_all_equal(
+        *(jnp.where(trained, c.advantages, 0.0) for c in (credit, dirty_credit))
+    )
+    chex.assert_trees_all_equal(
+        (loss, gradient, credit.weights),
+        (dirty_loss, dirty_gradient, dirty_credit.weights),
+    )
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_huge_ratios_stay_finite(case, sign):
+    example = make_example(case)
+    example = edit(example, logp=example.batch.old_logp + 60.0 * sign)
+    chex.assert_tree_all_finite(train_on(case.method, example))
+
+
+def test_an_empty_batch_gives_nothing(case):
+    example = make_example(case)
+    example = edit(example, mask=jnp.zeros_like(example.batch.mask))
+    credit, loss, gradient = train_on(case.method, example)
+    assert loss.value == 0
+    for x in jax.tree.leaves((gradient, credit.weights)):
+        assert not np.any(x)
+    chex.assert_tree_all_finite({k: m.result() for k, m in loss.metrics.items()})
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_micro_batches_add_up(case, count):
+    example = make_example(case)
+    credit, loss, gradient = train_on(case.method, example)
+    batches, credits = micro_batches(example.batch, credit, count)
+    scores = jax.tree.map(
+        lambda x: x.reshape(-1, count, *x.shape[1:]).swapaxes(0, 1), example.scores
+    )
+    parts = [
+        loss_of(case.method, *jax.tree.map(itemgetter(i), (scores, batches, credits)))
+        for i in range(count)
+    ]
+    total = parts[0][0]
+    for part, _ in parts[1:]:
+        total = total + part
+    close_trees(total, loss)
+    stacked = jax.tree.map(lambda *x: jnp.stack(x, axis=1), *(g for _, g in parts))
+    close_trees(
+        jax.tree.map(lambda x, y: x.reshape(y.shape), stacked, gradient), gradient
+    )
+
+
+def test_packed_is_unpacked(case):
+    """Two sequences per row, the second right behind the first."""
+    example = make_example(case)
+    rows, columns = example.batch.tokens.shape
+    valid = example.batch.sequence.reshape(rows // 2, 2 * columns) >= 0
+    order = jnp.argsort(~valid, axis=1, stable=True)
+
+    def pack(x, _):
+        x = x.reshape(rows // 2, 2 * columns, *x.shape[2:])
+        return jnp.stack([row[o] for row, o in zip(x, order, strict=True)])
+
+    (credit, loss, gradient), (packed_credit, packed_loss, packed_gradient) = (
+        train_on(case.method, e) for e in (example, map_tokens(pack, example))
+    )
+    close_trees(packed_loss, loss)
+    expected = jax.tree.map(lambda x: pack(x, 0), (credit, gradient))
+    close_trees((packed_credit, packed_gradient), expected)
+
+
+def test_eight_devices_are_one(case):
+    """Rows are sharded over explicit axes, numbers per sequence are on every device."""
+    example = make_example(case)
+    expected = train_on(case.method, example)
+    mesh = jax.make_mesh((8,), ("data",))
+    rows = jax.NamedSharding(mesh, jax.P("data"))
+    example = map_tokens(lambda x, _: jax.device_put(x, rows), example)
+    with jax.set_mesh(mesh):
+        batch = map_sequences(
+            lambda x: jax.device_put(x, jax.NamedSharding(mesh, jax.P())),
+            example.batch,
+        )
+        found = train_on(case.method, Example(example.scores, batch))
+        assert found[2].logp.sharding.spec[0] == "data"
+    close_trees(jax.device_get(found), expected)
+
+
+def test_jit_is_eager_and_traces_once(case):
+    chex.clear_trace_counter()
+    traced = jax.jit(
+        chex.assert_max_traces(partial(loss_and_gradient, case.method), n=1)
+    )
+    for seed in (0, 1):
+        example = make_example(case, seed)
+        credit = case.method.credit(example.batch)
+        close_trees(credit, credit_of(case.method, example.batch))
+        inputs = (example.scores, example.batch, credit)
+        close_trees(traced(*inputs), loss_and_gradient(case.method, *inputs))
+
+
+def test_needs_are_needed(case):
+    """A method that asks for evidence and doesn't read it costs a forward pass."""
+    example = make_example(case)
+    asked = [
+        f.name
+        for f in dataclasses.fields(Evidence)
+        if getattr(example.batch.evidence, f.name) is not None
+    ]
+    for name in asked:
+        with pytest.raises(ValueError, match=name):
+            train_on(case.method, edit(example, evidence={name: None}))
