@@ -66,6 +66,7 @@ config = RunConfig(
         reward=gsm8k_reward,
         every=20,
         limit=256,
+        max_new_tokens=512,  # for configs/sft_warmup.py
     ),
     steps=200,
 )

@@ -141,6 +141,8 @@ class EvaluationConfig:
       every: Steps between evaluations; 0 only evaluates before and after.
       samples: 1 is greedy; more estimate pass@k and maj@k by sampling.
       limit: Problems to use; 0 uses all.
+      max_new_tokens: Longest response where `data` are demonstrations; rollouts are
+        evaluated with their own limit.
       answer: What a response answers; equal answers are one vote in maj@k. None takes
         the last boxed, `####` or plain number (`evaluation.final_answer`).
     """
@@ -150,6 +152,7 @@ class EvaluationConfig:
     every: int = 0
     samples: int = 1
     limit: int = 0
+    max_new_tokens: int = 256
     answer: Callable[[str], Hashable] | None = None
 
 

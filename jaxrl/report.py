@@ -39,7 +39,7 @@ PANELS = (
     ACCURACY,
     Panel(
         "Distance between policies (nats per token)",
-        {"logp_gap": "sampler to trainer", "kl": "KL to reference"},
+        {"logp_gap": "sampler to trainer", "ref_kl": "KL to reference"},
         logarithmic=True,
     ),
     Panel("Response length (tokens)", {"response_tokens": "mean"}, bottom=0),

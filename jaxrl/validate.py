@@ -135,6 +135,7 @@ def _numbers(config: RunConfig) -> Messages:
             ("evaluation.every", evaluation.every, 0, many),
             ("evaluation.samples", evaluation.samples, 1, many),
             ("evaluation.limit", evaluation.limit, 0, many),
+            ("evaluation.max_new_tokens", evaluation.max_new_tokens, 1, many),
             ("checkpoint.every", config.checkpoint.every, 0, many),
             ("checkpoint.keep", config.checkpoint.keep, 1, many),
             ("logging.transcripts", config.logging.transcripts, 0, many),

@@ -52,7 +52,7 @@ def drawn(tmp_path, rows, **settings):
 
 def test_the_picture_grows_with_the_panels_that_have_data(tmp_path):
     two = drawn(tmp_path, [{"reward": 0.1, "heldout_accuracy": 0.2}] * 3)
-    metrics = {"reward": 0.1, "heldout_accuracy": 0.2, "logp_gap": 0.0, "kl": 0.1}
+    metrics = {"reward": 0.1, "heldout_accuracy": 0.2, "logp_gap": 0.0, "ref_kl": 0.1}
     four = drawn(tmp_path, [{**metrics, "response_tokens": 9.0}] * 3)
     assert four.shape[0] > 1.5 * two.shape[0]
     assert four.shape[1] == two.shape[1]

@@ -87,6 +87,7 @@ NUMBERS = [
     ("evaluation.every", -1, "0 or more"),
     ("evaluation.samples", 0, "1 or more"),
     ("evaluation.limit", -1, "0 or more"),
+    ("evaluation.max_new_tokens", 0, "1 or more"),
     ("checkpoint.every", -1, "0 or more"),
     ("checkpoint.keep", 0, "1 or more"),
     ("logging.transcripts", -1, "0 or more"),
