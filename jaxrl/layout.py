@@ -50,22 +50,15 @@ def micro_batches(batch: Batch, credit: Credit, count: int) -> tuple[Batch, Cred
       ValueError: If the rows can't be split evenly.
     """
     rows = batch.tokens.shape[0]
-    groups = rows if batch.prefix is None else batch.prefix.tokens.shape[0]
-    repeats = next((k for k in range(1, count + 1) if groups * k % count == 0), count)
-    if rows % count or rows % (groups * repeats):
-        raise ValueError(
-            f"{rows} rows in {groups} prompt groups can't be split into {count} equal "
-            "micro-batches; choose a divisor of the rows per update."
-        )
-    parts = groups * repeats
+    units, repeats = _units(batch, count)
 
     def split(x: Array) -> Array:
-        x = x.reshape(parts // count, count, rows // parts, *x.shape[1:])
+        x = x.reshape(units // count, count, rows // units, *x.shape[1:])
         return x.swapaxes(0, 1).reshape(count, rows // count, *x.shape[3:])
 
     def split_prefix(x: Array) -> Array:
         x = jnp.repeat(x, repeats, axis=0)
-        return x.reshape(parts // count, count, *x.shape[1:]).swapaxes(0, 1)
+        return x.reshape(units // count, count, *x.shape[1:]).swapaxes(0, 1)
 
     def whole(x: Array) -> Array:
         return jnp.broadcast_to(x[None], (count, *x.shape))
@@ -81,3 +74,32 @@ def micro_batches(batch: Batch, credit: Credit, count: int) -> tuple[Batch, Cred
         evidence=jax.tree.map(split, batch.evidence),
     )
     return split_batch, jax.tree.map(split, credit)
+
+
+def joined(batch: Batch, parts: Array) -> Array:
+    """Undo the split of `micro_batches` on one array.
+
+    Args:
+      batch: The batch that was split.
+      parts: [M, N / M, T].
+
+    Returns:
+      [N, T].
+    """
+    count, rows = parts.shape[0], batch.tokens.shape[0]
+    units, _ = _units(batch, count)
+    parts = parts.reshape(count, units // count, rows // units, *parts.shape[2:])
+    return parts.swapaxes(0, 1).reshape(rows, *parts.shape[3:])
+
+
+def _units(batch: Batch, count: int) -> tuple[int, int]:
+    """How many runs of rows stay together, and how often each prefix is repeated."""
+    rows = batch.tokens.shape[0]
+    groups = rows if batch.prefix is None else batch.prefix.tokens.shape[0]
+    repeats = next((k for k in range(1, count + 1) if groups * k % count == 0), count)
+    if rows % (groups * repeats):
+        raise ValueError(
+            f"{rows} rows in {groups} prompt groups can't be split into {count} equal "
+            "micro-batches; choose a divisor of the rows per update."
+        )
+    return groups * repeats, repeats

@@ -1,0 +1,106 @@
+"""What one does with a policy without training it: evaluate, sample, export."""
+
+import contextlib
+import dataclasses
+import json
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import jax
+
+from jaxrl.checkpoint import Checkpoints
+from jaxrl.config import OptimizerConfig, RunConfig
+from jaxrl.data.tokenise import prompt_tokens
+from jaxrl.errors import UserError
+from jaxrl.evaluation import Evaluation
+from jaxrl.optimizer import make_optimizer
+from jaxrl.rollout.sampler import Sampler, sampler_shape
+from jaxrl.rollout.types import Message, Problem, Sampling
+from jaxrl.setup import evaluator, prepare, stop_tokens
+from jaxrl.step import init_state
+from jaxrl.streaming import text_pieces
+from models.huggingface import load, load_tokenizer, save
+
+
+def evaluate(config: RunConfig, checkpoint: Path, *, samples: int = 1) -> Evaluation:
+    """Evaluate a checkpoint directory on a config's held-out problems.
+
+    Args:
+      config: Says which problems, rewards and limits.
+      checkpoint: A Hugging Face directory.
+      samples: 1 is greedy only; n more also estimate pass@k and maj@k.
+
+    Returns:
+      The evaluation.
+    """
+    config = dataclasses.replace(
+        config,
+        model=dataclasses.replace(config.model, path=checkpoint),
+        evaluation=dataclasses.replace(config.evaluation, samples=samples),
+    )
+    parts = prepare(config)
+    with contextlib.ExitStack() as stack:
+        measure = stack.enter_context(evaluator(config, parts))
+        if measure is None:
+            raise UserError(
+                "evaluation.problems is empty; set it in the config, or give a file "
+                "with --evaluation.problems"
+            )
+        return measure(parts.state.params)
+
+
+def sample(
+    checkpoint: Path,
+    prompt: str | Sequence[Message],
+    sampling: Sampling,
+    *,
+    seed: int = 0,
+) -> Iterator[str]:
+    """Sample one response and yield its text as it comes.
+
+    Args:
+      checkpoint: A Hugging Face directory.
+      prompt: Text, or messages for the chat template.
+      sampling: How to draw; the checkpoint's stop tokens are added.
+      seed: Equal seeds give equal responses.
+
+    Yields:
+      Pieces of text, not empty.
+    """
+    model, params = load(checkpoint)
+    tokenizer = load_tokenizer(checkpoint)
+    stops = {*sampling.stop_tokens, *stop_tokens(checkpoint, tokenizer)}
+    sampling = dataclasses.replace(sampling, stop_tokens=tuple(sorted(stops)))
+    tokens = prompt_tokens(tokenizer, Problem("prompt", prompt, None))
+    shape = sampler_shape(
+        prompts=1,
+        samples=1,
+        max_prompt_tokens=max(1, len(tokens)),
+        max_new_tokens=sampling.max_new_tokens,
+    )
+    decode = partial(tokenizer.decode, skip_special_tokens=True)
+    sampler = Sampler(model, params, shape, decode=decode)
+    yield from text_pieces(sampler.stream(tokens, sampling, (seed,)), decode)
+
+
+def export(run: Path, out: Path) -> None:
+    """Write a run's newest checkpoint as a Hugging Face directory.
+
+    Args:
+      run: The run's directory.
+      out: A directory that does not exist yet, or an empty one.
+    """
+    described = json.loads((run / "config.json").read_text())
+    source = Path(described["model"]["path"])
+    optimizer = dict(described["optimizer"])
+    optimizer.pop("type")
+    transformation = make_optimizer(OptimizerConfig(**optimizer), 1)
+    model, params = load(source, param_dtype=described["model"]["param_dtype"])
+    like = jax.eval_shape(lambda p: init_state(p, transformation), params)
+    checkpoints = Checkpoints(run / "checkpoints")
+    try:
+        state, _ = checkpoints.restore(like)
+    finally:
+        checkpoints.close()
+    save(out, model.config, state.params, source)

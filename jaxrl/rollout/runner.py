@@ -1,0 +1,120 @@
+"""From problems to rewarded episodes: sample, decode, reward, filter."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from jaxrl.rollout.types import (
+    Completion,
+    Episode,
+    Failure,
+    Problem,
+    Sampling,
+    Trace,
+    Turn,
+)
+
+Score = Callable[[Sequence[tuple[Problem, str]]], Sequence[tuple[float, ...] | Failure]]
+
+
+class Generate(Protocol):
+    """How completions are drawn: `Sampler.generate`."""
+
+    def __call__(
+        self,
+        prompts: Sequence[np.ndarray],
+        count: int,
+        sampling: Sampling,
+        seed: tuple[int, ...],
+    ) -> list[list[Completion]]:
+        """Draw `count` completions after each prompt."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Runner:
+    """How problems become episodes; one turn each.
+
+    Attributes:
+      generate: Draws completions.
+      score: Rewards of responses, one number per channel.
+      encode: Prompt tokens of a problem.
+      decode: Text of response tokens, without the stop token.
+      sampling: How to draw.
+      samples: Episodes of each problem.
+    """
+
+    generate: Generate
+    score: Score
+    encode: Callable[[Problem], np.ndarray]
+    decode: Callable[[np.ndarray], str]
+    sampling: Sampling
+    samples: int
+
+    def collect(
+        self, problems: Sequence[Problem], seed: tuple[int, ...]
+    ) -> list[Episode]:
+        """Sample and reward every problem.
+
+        Args:
+          problems: One group each, in order.
+          seed: Names the noise.
+
+        Returns:
+          `samples` episodes of each problem. One whose reward failed says so.
+        """
+        prompts = [self.encode(problem) for problem in problems]
+        drawn = self.generate(prompts, self.samples, self.sampling, seed)
+        flat = [
+            (group, completion)
+            for group, completions in enumerate(drawn)
+            for completion in completions
+        ]
+        texts = [self.decode(completion.tokens) for _, completion in flat]
+        pairs = [(problems[g], text) for (g, _), text in zip(flat, texts, strict=True)]
+        rewards = self.score(pairs)
+        return [
+            Episode(problems[g], (_trace(prompts[g], completion, reward),), g)
+            for (g, completion), reward in zip(flat, rewards, strict=True)
+        ]
+
+
+def _trace(
+    prompt: np.ndarray, completion: Completion, reward: tuple[float, ...] | Failure
+) -> Trace:
+    turns = (Turn(prompt, completion),)
+    if isinstance(reward, Failure):
+        return Trace(turns, (0.0,), failure=reward)
+    return Trace(turns, reward)
+
+
+def statistics(episodes: Sequence[Episode]) -> dict[str, float]:
+    """What a step's metrics say about its episodes.
+
+    Args:
+      episodes: At least one.
+
+    Returns:
+      `reward` and `reward_std` over episodes whose reward did not fail,
+      `reward_failures`, `response_tokens` (mean), `truncated` (fraction that hit the
+      length limit), and `group_spread` (fraction of groups with unequal rewards).
+    """
+    traces = [trace for episode in episodes for trace in episode.traces]
+    lengths = [sum(len(t.completion.tokens) for t in trace.turns) for trace in traces]
+    cut = [not trace.turns[-1].completion.finished for trace in traces]
+    good = [e for e in episodes if e.traces[0].failure is None]
+    rewards = [sum(episode.traces[0].rewards) for episode in good]
+    groups: dict[int, set[float]] = {}
+    for episode, reward in zip(good, rewards, strict=True):
+        groups.setdefault(episode.group, set()).add(reward)
+    spread = [len(values) > 1 for values in groups.values()]
+    return {
+        "reward": float(np.mean(rewards)) if rewards else 0.0,
+        "reward_std": float(np.std(rewards)) if rewards else 0.0,
+        "reward_failures": float(len(episodes) - len(good)),
+        "response_tokens": float(np.mean(lengths)),
+        "truncated": float(np.mean(cut)),
+        "group_spread": float(np.mean(spread)) if spread else 0.0,
+    }

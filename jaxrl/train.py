@@ -1,0 +1,233 @@
+"""Training: one loop over batches, whatever the method and wherever they come from."""
+
+import contextlib
+import dataclasses
+import json
+import logging
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxrl.checkpoint import Checkpoints, check_config
+from jaxrl.config import RunConfig, describe
+from jaxrl.errors import UserError
+from jaxrl.metrics import Sink, fan_out, sinks
+from jaxrl.progress import progress
+from jaxrl.report import plot, write_summary
+from jaxrl.setup import Parts, evaluator, make_source, prepare
+from jaxrl.source import Source
+from jaxrl.types import Batch, Credit, TrainState
+from jaxrl.validate import validate
+from models.huggingface import save
+
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """How a run ended.
+
+    Attributes:
+      directory: Where everything was written.
+      steps: Batches trained on, those before a resume included.
+      seconds: Of this process, loading and compiling included.
+      accuracy_before: Held-out greedy accuracy of the start, None if not evaluated.
+      accuracy_after: The same of the result.
+      metrics: Of the last step.
+    """
+
+    directory: Path
+    steps: int
+    seconds: float
+    accuracy_before: float | None
+    accuracy_after: float | None
+    metrics: dict[str, float]
+
+    def __str__(self) -> str:
+        def percent(value: float | None) -> str:
+            return "not evaluated" if value is None else f"{100 * value:.1f} %"
+
+        return "\n".join(
+            [
+                f"steps              {self.steps} in {self.seconds:.0f} s",
+                f"held-out accuracy  {percent(self.accuracy_before)} before, "
+                f"{percent(self.accuracy_after)} after",
+                f"run                {self.directory}",
+                f"exported model     {self.directory / 'model'}",
+                f"curves             {self.directory / 'curves.png'}",
+            ]
+        )
+
+
+def train(config: RunConfig) -> Summary:
+    """Train what a config describes, and write everything to its directory.
+
+    Args:
+      config: Checked before anything is loaded or compiled.
+
+    Returns:
+      The summary; the directory holds `config.json`, `metrics.jsonl`, `tensorboard/`,
+      `checkpoints/`, `transcripts.md`, `curves.png`, `summary.json` and `model/`, a
+      Hugging Face directory.
+
+    Raises:
+      UserError: For bad input, before anything compiles.
+    """
+    validate(config)
+    started, described = time.monotonic(), describe(config)
+    with contextlib.ExitStack() as stack:
+        checkpoints = Checkpoints(
+            config.directory / "checkpoints", config.checkpoint.keep
+        )
+        stack.callback(checkpoints.close)
+        resumed = _resumed_step(config, checkpoints, described)
+        parts = prepare(config)
+        source = stack.enter_context(make_source(config, parts))
+        evaluate = stack.enter_context(evaluator(config, parts))
+        host: dict[str, Any] = {"config": described, "accuracy": {}}
+        state = parts.state
+        if resumed:
+            state, host = checkpoints.restore(state)
+            source.set_state(host["source"])
+        _write_json(config.directory / "config.json", described)
+        log = stack.enter_context(_log_to(config, described, resumed))
+
+        def measure(step: int, state: TrainState) -> None:
+            if evaluate is None or str(step) in host["accuracy"]:
+                return
+            found = evaluate(state.params)
+            host["accuracy"][str(step)] = found.accuracy
+            log(step, found.scalars())
+
+        measure(resumed, state)
+        values: dict[str, float] = {}
+        for step in range(resumed, config.steps):
+            state, values = _step(config, parts, source, state, step)
+            log(step + 1, values)
+            if _due(config.evaluation.every, step + 1, config.steps):
+                measure(step + 1, state)
+            host["source"] = source.get_state()
+            if _due(config.checkpoint.every, step + 1, config.steps):
+                checkpoints.save(state, host, step + 1)
+        checkpoints.wait()
+        return _finish(config, parts, state, host, values, time.monotonic() - started)
+
+
+def _step(
+    config: RunConfig, parts: Parts, source: Source, state: TrainState, step: int
+) -> tuple[TrainState, dict[str, float]]:
+    """One batch: draw it, score it, credit it, update on it."""
+    began = time.perf_counter()
+    batch, values = source.draw(state.params, step)
+    drawn = time.perf_counter()
+    batch = parts.score(state.params, batch)
+    credit = parts.credit(batch)
+    updates = []
+    for _ in range(config.optimizer.epochs):
+        for index in range(config.optimizer.minibatches):
+            state, metrics = parts.update(state, batch, credit, np.int32(index))
+            updates.append(metrics)
+    fetched = jax.device_get(updates)
+    ended = time.perf_counter()
+    means = {n: float(np.mean([m[n] for m in fetched])) for n in fetched[0]}
+    # Before the first update the trainer is the sampler: what differs is the gap.
+    gap = {n: float(fetched[0][n]) for n in ("logp_gap",) if n in fetched[0]}
+    if means["skipped"]:
+        _keep_skipped(
+            config.directory / "skipped" / f"step_{step + 1}.npz", batch, credit
+        )
+    tokens = int(np.sum(batch.mask))
+    return state, {
+        **means,
+        **gap,
+        **values,
+        "tokens": float(tokens),
+        "tokens_per_second": tokens / (ended - began),
+        "seconds_drawing": drawn - began,
+        "seconds_updating": ended - drawn,
+    }
+
+
+def _keep_skipped(path: Path, batch: Batch, credit: Credit) -> None:
+    """Save the batch of a non-finite update, so that somebody can look at it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    leaves = jax.tree_util.tree_leaves_with_path({"batch": batch, "credit": credit})
+    np.savez(path, **{jax.tree_util.keystr(k): np.asarray(v) for k, v in leaves})
+    _log.warning("skipped a non-finite update; its batch is in %s", path)
+
+
+def _resumed_step(config: RunConfig, checkpoints: Checkpoints, described: Any) -> int:
+    """The step to go on from, 0 for a new run; an error if that is not possible."""
+    latest = checkpoints.latest()
+    if config.checkpoint.resume:
+        if latest is None:
+            return 0
+        check_config(checkpoints.host()["config"], described)
+        return latest
+    if latest is not None:
+        raise UserError(
+            f"{config.directory} holds a run at step {latest}; add --resume to go on, "
+            "choose another --name, or delete the directory"
+        )
+    return 0
+
+
+@contextlib.contextmanager
+def _log_to(config: RunConfig, described: Any, resumed: int) -> Iterator[Sink]:
+    project = config.logging.wandb_project
+    with contextlib.ExitStack() as stack:
+        files = sinks(
+            config.directory,
+            config=described,
+            wandb_project=project,
+            resumed_step=resumed,
+        )
+        opened = [stack.enter_context(files)]
+        if config.logging.progress:
+            live = progress(config.steps, label=config.name, start=resumed)
+            opened.append(stack.enter_context(live))
+        yield fan_out(*opened)
+
+
+def _due(every: int, step: int, last: int) -> bool:
+    return step == last or (every > 0 and step % every == 0)
+
+
+def _finish(
+    config: RunConfig,
+    parts: Parts,
+    state: TrainState,
+    host: dict[str, Any],
+    values: dict[str, float],
+    seconds: float,
+) -> Summary:
+    directory, accuracy = config.directory, host["accuracy"]
+    found = [accuracy[step] for step in sorted(accuracy, key=int)]
+    summary = Summary(
+        directory=directory,
+        steps=config.steps,
+        seconds=seconds,
+        accuracy_before=found[0] if found else None,
+        accuracy_after=found[-1] if found else None,
+        metrics=values,
+    )
+    export = directory / "model"
+    if export.exists():
+        export.rename(export.with_name(f"model.before_{time.time_ns()}"))
+    save(export, parts.model.config, state.params, config.model.path)
+    plot(directory / "metrics.jsonl", directory / "curves.png", title=config.name)
+    write_summary(
+        directory / "summary.json",
+        {**dataclasses.asdict(summary), "directory": str(directory)},
+    )
+    return summary
+
+
+def _write_json(path: Path, value: Any) -> None:
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(value, indent=2) + "\n")
+    part.replace(path)
