@@ -69,6 +69,25 @@ def test_a_crash_is_a_counted_failure_and_only_it_fails(strict_pool, text, statu
     assert found == [(0.5,), crash, crash, (1.0,)]
 
 
+def test_the_rest_of_a_chunk_goes_on_after_each_lost_worker(strict_pool):
+    # Ten items to a chunk, so that losses have items before and after them; the length
+    # tells the items apart.
+    texts = ["x" * i for i in range(40)]
+    for place, text in {
+        0: "die",
+        4: "hang",
+        5: "die",
+        19: "killed",
+        33: "raise",
+    }.items():
+        texts[place] = text
+    found = strict_pool.score((examples.length, examples.obeys), items(*texts))
+    kinds = {i: f.kind for i, f in enumerate(found) if isinstance(f, Failure)}
+    assert kinds == {0: "crash", 4: "timeout", 5: "crash", 19: "crash", 33: "error"}
+    for place, result in enumerate(found):
+        assert place in kinds or result == (float(place), 0.5)
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize(
     ("text", "message"),
