@@ -24,8 +24,12 @@ from benchmarks.checkpoint import write_checkpoint  # noqa: E402
 from benchmarks.workloads import WORKLOADS, Workload  # noqa: E402
 
 NAMES = ("jaxrl", *environments.REQUIREMENTS)
-MICRO_ROWS = {"trl": {}, "tunix": {}, "jaxrl": {}}
-"""Rows of a micro-batch for each workload where the whole batch is not the best."""
+MICRO_ROWS = {
+    "trl": {"S": 16, "V": 8, "L": 8},
+    "tunix": {"S": 16, "V": 8, "L": 8},
+    "jaxrl": {"S": 16, "V": 8, "L": 8},
+}
+"""Rows of a micro-batch; `name:rows` tries others, see benchmarks/README.md."""
 
 
 class Process:
@@ -41,7 +45,7 @@ class Process:
         """
         self.name = name
         base, _, rows = name.partition(":")
-        rows = rows or str(MICRO_ROWS[base].get(work.name, 0))
+        rows = rows or str(MICRO_ROWS[base][work.name])
         python = environments.interpreter(base)
         self.log = HERE / "results" / f"{work.name}-{name.replace(':', '-')}.log"
         self.log.parent.mkdir(exist_ok=True)

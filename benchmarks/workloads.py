@@ -98,7 +98,13 @@ WORKLOADS = {
         Workload("S", 1024, prompts=8, prompt_tokens=64, samples=8, new_tokens=128),
         Workload("V", 32768, prompts=4, prompt_tokens=56, samples=8, new_tokens=192),
         Workload(
-            "L", 1024, prompts=4, prompt_tokens=512, samples=8, new_tokens=128, phases=16
+            "L",
+            1024,
+            prompts=4,
+            prompt_tokens=512,
+            samples=8,
+            new_tokens=128,
+            phases=16,
         ),
     )
 }

@@ -4,11 +4,12 @@ import importlib.metadata
 import tempfile
 
 import torch
-from benchmarks.peers.session import Session, arguments, timed
-from benchmarks.workloads import BATCHES, Workload, reward
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
+
+from benchmarks.peers.session import Session, arguments, timed
+from benchmarks.workloads import BATCHES, Workload, reward
 
 
 class Pace(TrainerCallback):
@@ -48,7 +49,7 @@ def config(work: Workload, micro_rows: int) -> GRPOConfig:
 
 def multiply(size: int):
     """A call that multiplies two matrices."""
-    matrix = torch.ones(size, size)
+    matrix = torch.randn(size, size)
     return lambda: matrix @ matrix
 
 

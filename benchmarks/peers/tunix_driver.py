@@ -6,9 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from benchmarks.peers.compilations import Compilations
-from benchmarks.peers.session import Session, arguments, timed
-from benchmarks.workloads import Workload, reward
 from flax import nnx
 from jax.sharding import AxisType
 from transformers import AutoTokenizer
@@ -17,6 +14,10 @@ from tunix.models.qwen3 import params as qwen3_params
 from tunix.rl import rl_cluster as rl
 from tunix.rl.grpo.grpo_learner import GRPOConfig, GRPOLearner
 from tunix.rl.rollout.base_rollout import RolloutConfig
+
+from benchmarks.peers.compilations import Compilations
+from benchmarks.peers.session import Session, arguments, timed
+from benchmarks.workloads import Workload, reward
 
 
 def load_model(work: Workload, checkpoint, mesh):
@@ -73,7 +74,7 @@ def cluster(work: Workload, micro_rows: int, model, tokenizer, mesh) -> rl.RLClu
 
 def multiply(size: int):
     """A call that multiplies two matrices."""
-    matrix = jnp.ones((size, size))
+    matrix = jax.random.normal(jax.random.key(0), (size, size))
     product = jax.jit(lambda x: x @ x)
     return lambda: product(matrix).block_until_ready()
 
@@ -104,8 +105,9 @@ def main() -> None:
             lambda: jax.block_until_ready(nnx.state(engine.actor_trainer.model)),
         )
         engine.generate = timed(
-            session, engine.generate, lambda out: [min(len(row) + 1, work.new_tokens)
-                                                   for row in out.tokens]
+            session,
+            engine.generate,
+            lambda out: [min(len(row) + 1, work.new_tokens) for row in out.tokens],
         )
 
         def batches():

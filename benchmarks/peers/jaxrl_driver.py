@@ -1,0 +1,109 @@
+"""jaxrl on a workload, one step for each command."""
+
+import importlib.metadata
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.peers.compilations import Compilations
+from benchmarks.peers.session import Session, arguments, timed
+from benchmarks.workloads import EOS, Workload, reward
+from jaxrl.config import OptimizerConfig
+from jaxrl.data.tokenise import prompt_tokens
+from jaxrl.methods.grpo import Grpo
+from jaxrl.optimizer import make_optimizer
+from jaxrl.rollout.batching import SharedPrompt, to_batch
+from jaxrl.rollout.runner import Runner
+from jaxrl.rollout.sampler import Sampler, SamplerShape, sampler_shape
+from jaxrl.rollout.types import Problem, Sampling
+from jaxrl.scoring import Distribution
+from jaxrl.step import init_state, make_credit_step, make_train_step
+from models.huggingface import load, load_tokenizer
+
+
+def multiply(size: int):
+    """A call that multiplies two matrices."""
+    matrix = jax.random.normal(jax.random.key(0), (size, size))
+    product = jax.jit(jnp.matmul)
+    return lambda: product(matrix, matrix).block_until_ready()
+
+
+def mean_logp(model, params, work: Workload) -> float:
+    """Mean log-probability of the first prompt's tokens but the first."""
+    tokens = jnp.array(work.batch(0)[:1])
+    positions = jnp.arange(tokens.shape[1])[None]
+    hidden, _ = model.forward(params, tokens, positions, jnp.zeros_like(tokens))
+    logp = jax.nn.log_softmax(hidden[0, :-1] @ model.unembedding(params).T)
+    return float(jnp.take_along_axis(logp, tokens[0, 1:, None], -1).mean())
+
+
+def make_runner(work: Workload, sampler: Sampler, session: Session, tokenizer):
+    """From texts to rewarded episodes, rewards computed in this process."""
+    return Runner(
+        generate=timed(
+            session,
+            sampler.generate,
+            lambda groups: [len(row.tokens) for group in groups for row in group],
+        ),
+        score=lambda pairs: [(reward(text),) for _, text in pairs],
+        encode=partial(prompt_tokens, tokenizer),
+        decode=partial(tokenizer.decode, skip_special_tokens=True),
+        sampling=Sampling(work.new_tokens, stop_tokens=(EOS,)),
+        samples=work.samples,
+    )
+
+
+def make_shape(work: Workload) -> SamplerShape:
+    """The library's own choice of compiled sizes for a workload."""
+    return sampler_shape(
+        prompts=work.prompts,
+        samples=work.samples,
+        max_prompt_tokens=work.prompt_tokens,
+        max_new_tokens=work.new_tokens,
+    )
+
+
+def run(work: Workload, checkpoint, micro_rows: int) -> None:
+    """Sample, reward and update for as long as the benchmark asks."""
+    compilations = Compilations()
+    model, params = load(checkpoint)
+    session = Session(multiply, compilations.result)
+    shape = make_shape(work)
+    sampler = Sampler(model, params, shape)
+    runner = make_runner(work, sampler, session, load_tokenizer(checkpoint))
+    layout = SharedPrompt(
+        work.prompts, work.samples, shape.prompt_lengths, shape.cache_lengths
+    )
+    optimizer = make_optimizer(OptimizerConfig(learning_rate=1e-6), 10**6)
+    credit = make_credit_step(Grpo())
+    update = make_train_step(
+        model,
+        Grpo(),
+        optimizer,
+        distribution=Distribution(),
+        micro=work.rows // micro_rows,
+    )
+    versions = {n: importlib.metadata.version(n) for n in ("jaxrl", "jax", "flax")}
+    settings = f"{micro_rows} rows per micro-batch, prompts shared within groups"
+    session.ready(mean_logp(model, params, work), versions, settings)
+    state = init_state(params, optimizer)
+    del params
+    while True:
+        step = session.next_step()
+        problems = [Problem(str(i), t, "") for i, t in enumerate(work.texts(step))]
+        episodes = runner.collect(problems, (0, step))
+        batch = jax.tree.map(np.asarray, to_batch(episodes, layout=layout))
+        state, metrics = update(state, batch, credit(batch), np.int32(0))
+        jax.block_until_ready((state, metrics))
+        sampler.update(state.params, step + 1)
+
+
+def main() -> None:
+    """Run what the command line says."""
+    run(*arguments())
+
+
+if __name__ == "__main__":
+    main()
