@@ -23,7 +23,7 @@ slow: .venv/.dev ## Run the tests that `make test` leaves out
 lint: .venv/.dev ## Check format, style and types
 	@$(BIN)/ruff format --check $(SOURCES)
 	@$(BIN)/ruff check $(SOURCES)
-	@$(BIN)/pyright
+	@$(BIN)/pyright --pythonpath $(BIN)/python
 
 format: .venv/.dev ## Format, and mend what can be mended
 	@$(BIN)/ruff format $(SOURCES)
