@@ -60,8 +60,8 @@ def last(mask: Array, sequence: Array) -> Array:
     >>> last(jnp.array([[True, True, False]]), jnp.array([[0, 0, 0]])).tolist()
     [[False, True, False]]
     """
-    decay = continues(sequence).astype(float)
-    return mask & (decayed_sum(mask.astype(float), decay) == 1)
+    decay = jnp.asarray(continues(sequence), float)
+    return mask & (decayed_sum(jnp.asarray(mask, float), decay) == 1)
 
 
 def pool(x: Array, sequence: Array) -> Array:

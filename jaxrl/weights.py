@@ -27,7 +27,7 @@ def token_mean(mask: Array) -> Array:
     >>> token_mean(jnp.array([[True, True], [True, True]])).tolist()
     [[0.25, 0.25], [0.25, 0.25]]
     """
-    live = mask.astype(float)
+    live = jnp.asarray(mask, float)
     return safe_divide(live, jnp.sum(live))
 
 
@@ -47,7 +47,7 @@ def sequence_mean(mask: Array, sequence: Array | None = None) -> Array:
     [[0.25, 0.25], [0.5, 0.0]]
     """
     sequence = _rows(mask) if sequence is None else sequence
-    live = mask.astype(float)
+    live = jnp.asarray(mask, float)
     means = safe_divide(live, segments.pool(live, sequence))
     return safe_divide(means, _number(mask, sequence))
 
@@ -66,7 +66,7 @@ def sequence_sum(mask: Array, sequence: Array | None = None) -> Array:
     [[0.5, 0.5], [0.5, 0.0]]
     """
     sequence = _rows(mask) if sequence is None else sequence
-    return safe_divide(mask.astype(float), _number(mask, sequence))
+    return safe_divide(jnp.asarray(mask, float), _number(mask, sequence))
 
 
 def constant_length(
@@ -101,4 +101,4 @@ def _rows(mask: Array) -> Array:
 def _number(mask: Array, sequence: Array) -> Array:
     """Number of sequences that have a token in the mask."""
     chex.assert_equal_shape([mask, sequence])
-    return jnp.sum(segments.last(mask, sequence).astype(float))
+    return jnp.sum(jnp.asarray(segments.last(mask, sequence), float))

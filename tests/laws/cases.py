@@ -9,8 +9,6 @@ import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxrl.divergences.samples import k1, k2, k3
@@ -30,7 +28,7 @@ LENGTH = np.array([12, 9, 7, 10, 4, 12, 8, 6])
 
 
 class Example(NamedTuple):
-    """Scores of a batch, and the batch with its evidence."""
+    """Scores of a batch, and the batch with its evidence; NumPy arrays."""
 
     scores: Scores
     batch: Batch
@@ -124,7 +122,7 @@ def make_example(case: Case, seed: int = 0) -> Example:
         values=_logp(rng) if needs.values else None,
         top_logp=_top(rng, needs.top_k).logp if needs.top_k else None,
     )
-    return case.edit(jax.tree.map(jnp.asarray, Example(scores, batch)))
+    return case.edit(Example(scores, batch))
 
 
 def _evidence(method: Method, rng) -> Evidence:
