@@ -67,13 +67,19 @@ class Prefix:
 class Steps:
     """What a batch of environment steps adds, for step-level credit (GiGPO).
 
+    Where each step is a sequence of its own, arrays are [S]. Where a sequence holds up
+    to K turns, `anchor` and `returns` are [S, K] and `anchor` is -1 on missing turns.
+
     Attributes:
-      anchor: int32 [S]. Equal where the environment was in the same state.
-      returns: float32 [S]. Discounted return from this step on.
+      anchor: int32. Equal where the environment was in the same state.
+      returns: float32. Discounted return from this step on.
+      trajectory: int32 [S]. Equal for the sequences of one trajectory; None if every
+        sequence is one. Ids are below S.
     """
 
     anchor: Array
     returns: Array
+    trajectory: Array | None = None
 
 
 @_pytree
@@ -167,11 +173,14 @@ class Credit:
       advantages: float32 [N, T].
       weights: float32 [N, T]. Zero means "not trained".
       returns: float32 [N, T]. Regression targets of a critic, or None.
+      second: Another track over the same tokens, with advantages and weights of its
+        own, or None.
     """
 
     advantages: Array
     weights: Array
     returns: Array | None = None
+    second: "Credit | None" = None
 
 
 @_pytree
