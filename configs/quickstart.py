@@ -1,0 +1,14 @@
+"""GRPO on two-digit sums: the second half of `make quickstart`, to be varied.
+
+Paper: Shao et al., 2024, DeepSeekMath, arXiv:2402.03300 (GRPO).
+
+    make quickstart                       # writes runs/quickstart, warm-up included
+    jaxrl train configs/quickstart.py --name again --method.clip-high 0.28
+
+Hardware: 2 CPU cores.
+Expected: see configs/README.md, quickstart.
+"""
+
+from jaxrl.quickstart import OUTPUT, grpo_config
+
+config = grpo_config(OUTPUT, seed=0)
