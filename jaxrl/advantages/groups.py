@@ -114,3 +114,43 @@ def spread(advantages: Array, sequence: Array, mask: Array) -> Array:
     own = sequence[:, :, None] == jnp.arange(len(advantages))[None, None, :]
     own &= mask[:, :, None]
     return jnp.sum(jnp.where(own, advantages[None, None, :], 0.0), axis=-1)
+
+
+def totals(x: Array, sequence: Array, mask: Array, *, num_sequences: int) -> Array:
+    """Sum over the tokens of each sequence: from tokens to sequences, as `spread` back.
+
+    Args:
+      x: float [N, T].
+      sequence: int [N, T]. Sequence of each token; -1 on padding.
+      mask: bool [N, T]. Tokens that count.
+      num_sequences: Ids are below this number.
+
+    Returns:
+      float [S]. 0 for a sequence without a token in the mask.
+
+    >>> sequence, mask = jnp.array([[1, 1, -1]]), jnp.array([[True, True, False]])
+    >>> totals(jnp.ones((1, 3)), sequence, mask, num_sequences=2).tolist()
+    [0.0, 2.0]
+    """
+    chex.assert_equal_shape([x, sequence, mask])
+    own = sequence[:, :, None] == jnp.arange(num_sequences)[None, None, :]
+    own &= mask[:, :, None]
+    return jnp.sum(jnp.where(own, x[:, :, None], 0.0), axis=(0, 1))
+
+
+def lengths(sequence: Array, mask: Array, *, num_sequences: int) -> Array:
+    """Number of tokens of each sequence in the mask.
+
+    Args:
+      sequence: int [N, T]. Sequence of each token; -1 on padding.
+      mask: bool [N, T]. Tokens that count.
+      num_sequences: Ids are below this number.
+
+    Returns:
+      float [S], tokens.
+
+    >>> sequence, mask = jnp.array([[1, 1, -1]]), jnp.array([[True, True, False]])
+    >>> lengths(sequence, mask, num_sequences=2).tolist()
+    [0.0, 2.0]
+    """
+    return totals(jnp.asarray(mask, float), sequence, mask, num_sequences=num_sequences)

@@ -1,10 +1,11 @@
-"""Credit from what follows a token: discounted returns and GAE.
+"""Credit from what follows a token: returns of one, n or all steps, and GAE.
 
 Tokens outside of the mask (prompt, tool output, padding) aren't steps: time stands
 still on them, and nothing flows from one sequence into another.
 """
 
 import chex
+import jax
 import jax.numpy as jnp
 
 from jaxrl import segments
@@ -90,17 +91,152 @@ def gae(
     """
     chex.assert_equal_shape([rewards, values, sequence, mask])
     rewards, values = (jnp.where(mask, x, 0.0) for x in (rewards, values))
-    # The value of the next trained token: carried over the holes, then shifted by one.
-    carried = segments.decayed_sum(values, _decay(sequence, mask, 0.0, values))
-    nothing = jnp.zeros_like(values[:, :1])
-    following = jnp.concatenate([carried[:, 1:], nothing], axis=1)
-    following = jnp.where(segments.continues(sequence), following, 0.0)
-    delta = jnp.where(mask, rewards + discount * following - values, 0.0)
+    ahead = following(values, sequence, mask)
+    delta = jnp.where(mask, rewards + discount * ahead - values, 0.0)
     advantages = segments.decayed_sum(
         delta, _decay(sequence, mask, discount * decay, delta)
     )
     advantages = jnp.where(mask, advantages, 0.0)
     return advantages, advantages + values
+
+
+def following(x: Array, sequence: Array, mask: Array) -> Array:
+    """What stands on the next trained token of the same sequence.
+
+    Args:
+      x: float [N, T]. Finite in the mask.
+      sequence: int [N, T]. Sequence of each token; -1 on padding.
+      mask: bool [N, T]. Tokens that the policy sampled.
+
+    Returns:
+      float [N, T]. 0 where no trained token follows.
+
+    >>> x, one = jnp.array([[1.0, 2.0, 3.0]]), jnp.zeros((1, 3), int)
+    >>> following(x, one, jnp.array([[True, False, True]])).tolist()
+    [[3.0, 3.0, 0.0]]
+    """
+    chex.assert_equal_shape([x, sequence, mask])
+    x = jnp.where(mask, x, 0.0)
+    # Carried over the holes, then shifted by one.
+    carried = segments.decayed_sum(x, _decay(sequence, mask, 0.0, x))
+    ahead = jnp.concatenate([carried[:, 1:], jnp.zeros_like(x[:, :1])], axis=1)
+    return jnp.where(segments.continues(sequence), ahead, 0.0)
+
+
+def lambda_returns(
+    rewards: Array,
+    values: Array,
+    sequence: Array,
+    mask: Array,
+    *,
+    discount: float = 1.0,
+    decay: float = 0.95,
+) -> Array:
+    """Returns that mix those of all lengths with geometric weights.
+
+    `G[t] = rewards[t] + discount * ((1 - decay) * V[next] + decay * G[next])`; after
+    the last token both are 0. `lambda_returns - values` is `gae`.
+
+    Args:
+      rewards: float [N, T]. Reward of each token.
+      values: float [N, T]. Expected return before tokens[n, t] is sampled; constant.
+      sequence: int [N, T]. Sequence of each token; -1 on padding.
+      mask: bool [N, T]. Tokens that the policy sampled.
+      discount: Factor per trained token; gamma.
+      decay: 0 looks one step ahead, 1 sums all rewards; lambda.
+
+    Returns:
+      float [N, T]. 0 outside of the mask.
+
+    Reference: Sutton and Barto, 2018, Reinforcement Learning: An Introduction,
+    equation 12.2.
+
+    >>> rewards, one = jnp.array([[1.0, 1.0]]), jnp.zeros((1, 2), int)
+    >>> lambda_returns(rewards, 4.0 * rewards, one, one == 0, decay=0.5).tolist()
+    [[3.5, 1.0]]
+    """
+    chex.assert_equal_shape([rewards, values, sequence, mask])
+    rewards, values = (jnp.where(mask, x, 0.0) for x in (rewards, values))
+    ahead = following(values, sequence, mask)
+    steps = jnp.where(mask, rewards + discount * (1.0 - decay) * ahead, 0.0)
+    mixed = segments.decayed_sum(steps, _decay(sequence, mask, discount * decay, steps))
+    return jnp.where(mask, mixed, 0.0)
+
+
+def n_step_returns(
+    rewards: Array,
+    values: Array,
+    sequence: Array,
+    mask: Array,
+    *,
+    steps: int,
+    discount: float = 1.0,
+) -> Array:
+    """Sum `steps` rewards, then trust the critic; fewer at the end of a sequence.
+
+    Args:
+      rewards: float [N, T]. Reward of each token.
+      values: float [N, T]. Expected return before tokens[n, t] is sampled; constant.
+      sequence: int [N, T]. Sequence of each token; -1 on padding.
+      mask: bool [N, T]. Tokens that the policy sampled.
+      steps: Trained tokens whose rewards are summed; n.
+      discount: Factor per trained token; gamma.
+
+    Returns:
+      float [N, T]. 0 outside of the mask.
+
+    Reference: Sutton and Barto, 2018, Reinforcement Learning: An Introduction,
+    equation 7.1.
+
+    >>> x, one = jnp.array([[1.0, 1.0, 1.0]]), jnp.zeros((1, 3), int)
+    >>> n_step_returns(x, 4.0 * x, one, one == 0, steps=2).tolist()
+    [[6.0, 2.0, 1.0]]
+    """
+    chex.assert_equal_shape([rewards, values, sequence, mask])
+    rewards, values = (jnp.where(mask, x, 0.0) for x in (rewards, values))
+
+    def extend(_, returns: Array) -> Array:
+        ahead = following(returns, sequence, mask)
+        return jnp.where(mask, rewards + discount * ahead, 0.0)
+
+    return jax.lax.fori_loop(0, steps, extend, values)
+
+
+def less_kl(
+    rewards: Array,
+    old_logp: Array,
+    ref_logp: Array,
+    mask: Array,
+    *,
+    coef: float,
+) -> Array:
+    """Pay for the distance from a reference in the reward of each token.
+
+    `rewards - coef * (old_logp - ref_logp)`: the k1 estimate of the KL, whose place is
+    the reward, not the loss.
+
+    Args:
+      rewards: float [N, T]. Reward of each token.
+      old_logp: float [N, T]. Log-probability under the policy that sampled it.
+      ref_logp: float [N, T]. Under the reference.
+      mask: bool [N, T]. Tokens that the policy sampled.
+      coef: Price of a nat; beta.
+
+    Returns:
+      float [N, T]. 0 outside of the mask.
+
+    Reference: Ouyang et al., 2022, Training Language Models to Follow Instructions with
+    Human Feedback, equation 2, arXiv:2203.02155.
+
+    >>> x, mask = jnp.ones((1, 2)), jnp.array([[True, False]])
+    >>> less_kl(x, -1.0 * x, -3.0 * x, mask, coef=0.25).tolist()
+    [[0.5, 0.0]]
+    """
+    chex.assert_equal_shape([rewards, old_logp, ref_logp, mask])
+    rewards, old_logp, ref_logp = (
+        jnp.where(mask, x, 0.0) for x in (rewards, old_logp, ref_logp)
+    )
+    return rewards - coef * (old_logp - ref_logp)
 
 
 def _decay(sequence: Array, mask: Array, factor: float, like: Array) -> Array:
