@@ -86,7 +86,8 @@ def dual_clipped(
     """Clip as `clipped`, and cap the ratio of bad tokens: `max(min(...), cap A)`.
 
     Where `A < 0` and `r > cap`, the value is `cap` and the slope 0; a bad token whose
-    probability has grown a lot would otherwise dominate the batch.
+    probability has grown a lot would otherwise dominate the batch. TRL's two-sided
+    clipping is the same, with `cap` as its delta.
 
     Args:
       logp: float [N, T]. Log-probability of tokens[n, t] under the trained policy.
@@ -107,6 +108,68 @@ def dual_clipped(
     >>> dual_clipped(x + 2.0, x, x - 1.0, mask).slope.tolist()
     [[0.0]]
     """
-    value, slope = clipped(logp, old_logp, advantages, mask, low=low, high=high)
-    capped = (advantages < 0) & (value > cap)
-    return Surrogate(jnp.where(capped, cap, value), jnp.where(capped, 0.0, slope))
+    trust = clipped(logp, old_logp, advantages, mask, low=low, high=high)
+    return capped(trust, advantages, cap=cap)
+
+
+def capped(trust: Surrogate, advantages: Array, *, cap: float) -> Surrogate:
+    """Give up on bad tokens whose value is above `cap`: the dual clip, for any trust.
+
+    Where `A < 0` and `value > cap`, the value is `cap` and the slope 0.
+
+    Args:
+      trust: float [N, T] each. A surrogate whose value is a ratio.
+      advantages: float [N, T].
+      cap: Largest value of a token with negative advantage; c. Infinity for none.
+
+    Returns:
+      float [N, T] each.
+
+    Reference: Ye et al., 2020, arXiv:1912.09729, equation 7.
+
+    >>> trust, bad = Surrogate(jnp.array([4.0]), jnp.array([4.0])), jnp.array([-1.0])
+    >>> capped(trust, bad, cap=3.0).value.tolist()
+    [3.0]
+    """
+    over = (advantages < 0) & (trust.value > cap)
+    return Surrogate(
+        jnp.where(over, cap, trust.value), jnp.where(over, 0.0, trust.slope)
+    )
+
+
+def cispo(
+    logp: Array,
+    old_logp: Array,
+    advantages: Array,
+    mask: Array,
+    *,
+    lower: float = 0.0,
+    upper: float = 5.0,
+) -> Surrogate:
+    """Clip the weight of each token, never its gradient: `clip(r) A logp`.
+
+    `slope = clip(r, lower, upper)` whatever the sign of the advantage, so every token
+    keeps a gradient. The value is `slope * logp`, as the objective reports it.
+
+    Args:
+      logp: float [N, T]. Log-probability of tokens[n, t] under the trained policy.
+      old_logp: float [N, T]. Under the policy that sampled it.
+      advantages: float [N, T]. Not looked at.
+      mask: bool [N, T]. Tokens that count.
+      lower: Smallest weight, a ratio; 0 for none.
+      upper: Largest weight, a ratio.
+
+    Returns:
+      float [N, T] each; value 0 and slope 1 outside of the mask.
+
+    Reference: MiniMax, 2025, MiniMax-M1, equation 4, arXiv:2506.13585. The paper leaves
+    the lower bound off and gives no number for the upper one; 5 is ScaleRL's. The verl
+    release bounds both sides, `lower=0.8, upper=1.2`.
+
+    >>> x, mask = jnp.zeros((1, 1)), jnp.ones((1, 1), bool)
+    >>> cispo(x + 2.0, x, x, mask).slope.tolist()
+    [[5.0]]
+    """
+    del advantages
+    weight = jnp.clip(importance_ratio(logp, old_logp, mask), lower, upper)
+    return Surrogate(weight * jnp.where(mask, logp, 0.0), weight)
