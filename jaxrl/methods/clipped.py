@@ -1,0 +1,48 @@
+"""The loss that most agent methods share: clipped policy gradient, and a KL penalty."""
+
+from functools import partial
+
+from jaxrl.divergences.samples import k3
+from jaxrl.losses.penalty import kl_penalty
+from jaxrl.losses.policy import policy_gradient
+from jaxrl.methods.evidence import required
+from jaxrl.surrogates.clipping import clipped
+from jaxrl.types import Batch, Credit, Loss, Scores
+
+
+def clipped_loss(
+    scores: Scores,
+    batch: Batch,
+    credit: Credit,
+    *,
+    clip_low: float,
+    clip_high: float,
+    kl_coef: float = 0.0,
+) -> Loss:
+    """Clipped policy gradient, plus `kl_coef` times k3 to the reference.
+
+    Args:
+      scores: What the trained model says.
+      batch: The data.
+      credit: Its credit and weights.
+      clip_low: Distance of the lower bound of the ratio from 1.
+      clip_high: Distance of the upper bound of the ratio from 1.
+      kl_coef: Coefficient of the KL penalty; 0 needs no reference.
+
+    Returns:
+      The loss.
+    """
+    surrogate = partial(clipped, low=clip_low, high=clip_high)
+    loss = policy_gradient(
+        scores.logp,
+        batch.old_logp,
+        credit.advantages,
+        credit.weights,
+        surrogate=surrogate,
+    )
+    if kl_coef == 0:
+        return loss
+    ref_logp = required(batch.evidence.ref_logp, "evidence.ref_logp")
+    return loss + kl_coef * kl_penalty(
+        scores.logp, ref_logp, credit.weights, estimator=k3
+    )
