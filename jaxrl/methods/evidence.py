@@ -1,9 +1,11 @@
 """Evidence that a method can't do without."""
 
-from jaxrl.types import Array
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
-def required(value: Array | None, name: str) -> Array:
+def required(value: T | None, name: str) -> T:
     """Return `value`, or say which evidence is missing.
 
     Args:

@@ -1,0 +1,53 @@
+"""Generalised knowledge distillation."""
+
+import dataclasses
+
+import jax.numpy as jnp
+
+from jaxrl.divergences.top_k import jensen_shannon, with_tail
+from jaxrl.losses.distillation import Closure, Divergence, divergence_loss
+from jaxrl.methods.evidence import required
+from jaxrl.types import Batch, Credit, Loss, Needs, Scores
+from jaxrl.weights import token_mean
+
+
+@dataclasses.dataclass(frozen=True)
+class Gkd:
+    """GKD: a divergence between next-token distributions (Agarwal et al., 2024).
+
+    Whose tokens they are is a choice of the data: the student's own (on-policy, the
+    paper's lambda 1), a corpus or the teacher's. No gradient goes through sampling.
+    Reference: arXiv:2306.13649.
+
+    Differs from the paper: of the vocabulary it sees the teacher's `top_k` tokens and,
+    with `with_tail`, the rest as one. With `top_k` the whole vocabulary it is exact.
+
+    Attributes:
+      top_k: Tokens of the teacher to compare on.
+      divergence: `jensen_shannon` with the paper's beta, `forward_kl`, `reverse_kl`.
+      closure: What becomes of the mass outside of the top k.
+    """
+
+    top_k: int = 32
+    divergence: Divergence = jensen_shannon
+    closure: Closure = with_tail
+
+    @property
+    def needs(self) -> Needs:
+        """The teacher's likeliest tokens."""
+        return Needs(top_k=self.top_k)
+
+    def credit(self, batch: Batch) -> Credit:
+        """No credit; weigh tokens alike."""
+        weights = token_mean(batch.mask)
+        return Credit(jnp.zeros_like(weights), weights)
+
+    def loss(self, scores: Scores, batch: Batch, credit: Credit) -> Loss:
+        """Divergence from the teacher."""
+        return divergence_loss(
+            required(scores.top_logp, "scores.top_logp"),
+            required(batch.evidence.teacher_top, "evidence.teacher_top"),
+            credit.weights,
+            divergence=self.divergence,
+            closure=self.closure,
+        )

@@ -1,0 +1,49 @@
+"""On-policy distillation from sampled tokens."""
+
+import dataclasses
+from typing import ClassVar
+
+from jaxrl.advantages.returns import discounted_returns
+from jaxrl.advantages.teacher import teacher_log_ratio
+from jaxrl.losses.policy import SurrogateFunction, policy_gradient
+from jaxrl.methods.evidence import required
+from jaxrl.surrogates.clipping import importance
+from jaxrl.types import Batch, Credit, Loss, Needs, Scores
+from jaxrl.weights import token_mean
+
+
+@dataclasses.dataclass(frozen=True)
+class Opd:
+    """OPD: the teacher's log-ratio is the advantage of every sampled token.
+
+    No baseline, no groups, no outcome reward. At ratio 1 the gradient is on average
+    that of KL(student || teacher) of each next-token distribution. Reference: Lu et
+    al., 2025, On-Policy Distillation (thinkingmachines.ai/blog/on-policy-distillation).
+
+    Attributes:
+      discount: Share of the next token's credit; 0 credits the token alone.
+      surrogate: `importance` as in the blog's recipe, `dual_clipped` as in verl.
+    """
+
+    discount: float = 0.0
+    surrogate: SurrogateFunction = importance
+    needs: ClassVar[Needs] = Needs(teacher=True)
+
+    def credit(self, batch: Batch) -> Credit:
+        """What the teacher thinks of each token; weigh tokens alike."""
+        teacher_logp = required(batch.evidence.teacher_logp, "evidence.teacher_logp")
+        ratio = teacher_log_ratio(batch.old_logp, teacher_logp, batch.mask)
+        advantages = discounted_returns(
+            ratio, batch.sequence, batch.mask, discount=self.discount
+        )
+        return Credit(advantages, token_mean(batch.mask))
+
+    def loss(self, scores: Scores, batch: Batch, credit: Credit) -> Loss:
+        """Policy gradient."""
+        return policy_gradient(
+            scores.logp,
+            batch.old_logp,
+            credit.advantages,
+            credit.weights,
+            surrogate=self.surrogate,
+        )
