@@ -92,9 +92,8 @@ def bapo_bounds(
     mask: Array,
     *,
     target: float = 1.0,
-    lower: tuple[float, float] = (0.6, 0.8),
-    upper: tuple[float, float] = (1.2, 2.0),
-    step: float = 0.05,
+    lower: tuple[float, float, float] = (0.6, 0.8, 0.05),
+    upper: tuple[float, float, float] = (1.2, 2.0, 0.05),
 ) -> tuple[Array, Array]:
     """Widen the clip bounds of a batch until good tokens contribute their share.
 
@@ -109,9 +108,8 @@ def bapo_bounds(
       advantages: float [N, T].
       mask: bool [N, T]. Tokens that count.
       target: Quotient of the contributions to reach.
-      lower: Start and end of the lower bound, ratios. The paper ends at 0.9.
-      upper: Start and end of the upper bound, ratios. The paper ends at 3.
-      step: How much a bound rises at once.
+      lower: Start, end and step of the lower bound, ratios. The paper ends at 0.9.
+      upper: Start, end and step of the upper bound, ratios. The paper ends at 3.
 
     Returns:
       Two float []: the lower and the upper bound, ratios.
@@ -130,9 +128,9 @@ def bapo_bounds(
     def short(bounds):
         gain = masked_sum(jnp.minimum(ratio, bounds[1]) * advantages, good)
         loss = -masked_sum(jnp.maximum(ratio, bounds[0]) * advantages, bad)
-        return jnp.where(loss > 0, safe_divide(gain, loss) < target, False)
+        return (loss > 0) & (safe_divide(gain, loss) < target)
 
-    def rise(index, bounds, end):
+    def rise(index, bounds, end, step):
         return jax.lax.while_loop(
             lambda b: short(b) & (b[index] < end),
             lambda b: b.at[index].set(jnp.minimum(b[index] + step, end)),
@@ -140,5 +138,5 @@ def bapo_bounds(
         )
 
     start = jnp.array([lower[0], upper[0]], ratio.dtype)
-    found = rise(1, rise(0, start, lower[1]), upper[1])
+    found = rise(1, rise(0, start, *lower[1:]), *upper[1:])
     return found[0], found[1]
