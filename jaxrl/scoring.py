@@ -157,7 +157,10 @@ def token_logprobs(
     chex.assert_equal_shape_prefix([hidden, ids, mask], 1)
     positions_per_tile = max(1, min(tile // unembedding.shape[0], hidden.shape[0]))
     plan = _Plan(distribution, entropy, positions_per_tile)
-    return _token_logprobs(plan, hidden, unembedding, ids, mask)
+    # A batch from the host holds NumPy arrays, which a traced index can't read.
+    return _token_logprobs(
+        plan, hidden, unembedding, jnp.asarray(ids), jnp.asarray(mask)
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -157,18 +157,15 @@ def make_train_step(
     def train_step(
         state: TrainState, batch: Batch, credit: Credit, index: Array
     ) -> tuple[TrainState, Metrics]:
-        credit = dataclasses.replace(credit, weights=credit.weights * minibatches)
+        credit = _scaled(credit, minibatches)
         parts = jax.tree.map(
             lambda x: x.reshape(minibatches, micro, *x.shape[1:])[index],
             micro_batches(batch, credit, minibatches * micro),
         )
         found, grads = gradient(state.params, parts)
-        norm = optax.global_norm(grads)
+        norm = optax.tree.norm(grads)
         finite = jnp.isfinite(norm) & jnp.isfinite(found.value)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        new = TrainState(
-            state.step + 1, optax.apply_updates(state.params, updates), opt_state
-        )
+        new = _updated(state, grads, optimizer)
         new = jax.tree.map(partial(jnp.where, finite), new, state)
         means = {name: mean.result() for name, mean in found.metrics.items()}
         skipped = 1.0 - finite.astype(jnp.float32)
@@ -180,3 +177,25 @@ def make_train_step(
         }
 
     return train_step
+
+
+def _scaled(credit: Credit, factor: int) -> Credit:
+    """Credit whose weights, those of a second track included, are `factor` times."""
+    second = credit.second
+    return dataclasses.replace(
+        credit,
+        weights=credit.weights * factor,
+        second=None if second is None else _scaled(second, factor),
+    )
+
+
+def _updated(
+    state: TrainState, grads: Params, optimizer: optax.GradientTransformation
+) -> TrainState:
+    """The state after one update of the optimizer."""
+    # Optax counts steps in integers and multiplies them by Python floats: its code is
+    # the only one here that needs implicit promotion.
+    with jax.numpy_dtype_promotion("standard"):
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+    return TrainState(state.step + 1, params, opt_state)
