@@ -8,7 +8,7 @@ import chex
 import jax.numpy as jnp
 
 from jaxrl import segments
-from jaxrl.advantages.groups import leave_one_out, spread
+from jaxrl.advantages.groups import differs_within, leave_one_out, spread
 from jaxrl.masking import safe_divide
 from jaxrl.types import Array
 
@@ -94,14 +94,14 @@ def length_weighted_centred(
     """
     chex.assert_equal_shape([rewards, lengths, group])
     alone = segments.segment_count(group, num_groups=num_groups) == 1
-    # Distances to the maximum are exactly 0 where all rewards are equal.
     peak = segments.segment_max(rewards, group, num_groups=num_groups)
     below, total = (
         segments.segment_sum(x, group, num_groups=num_groups)
         for x in (lengths * (rewards - peak), lengths)
     )
     mean = peak + safe_divide(below, total)
-    return rewards - jnp.where(alone, 0.0, mean)
+    differs = alone | differs_within(rewards, group, num_groups=num_groups)
+    return jnp.where(differs, rewards - jnp.where(alone, 0.0, mean), 0.0)
 
 
 def mean_normalised(rewards: Array, group: Array, *, num_groups: int) -> Array:
@@ -127,7 +127,8 @@ def mean_normalised(rewards: Array, group: Array, *, num_groups: int) -> Array:
     """
     chex.assert_equal_shape([rewards, group])
     mean = segments.segment_mean(rewards, group, num_groups=num_groups)
-    return safe_divide(rewards - mean, mean)
+    differs = differs_within(rewards, group, num_groups=num_groups)
+    return jnp.where(differs, safe_divide(rewards - mean, mean), 0.0)
 
 
 def best_of_group(rewards: Array, group: Array, *, num_groups: int) -> Array:

@@ -35,7 +35,8 @@ def group_centred(rewards: Array, group: Array, *, num_groups: int) -> Array:
     chex.assert_equal_shape([rewards, group])
     alone = segments.segment_count(group, num_groups=num_groups) == 1
     mean = segments.segment_mean(rewards, group, num_groups=num_groups)
-    return rewards - jnp.where(alone, 0.0, mean)
+    differs = alone | differs_within(rewards, group, num_groups=num_groups)
+    return jnp.where(differs, rewards - jnp.where(alone, 0.0, mean), 0.0)
 
 
 def group_normalised(
@@ -91,7 +92,31 @@ def leave_one_out(rewards: Array, group: Array, *, num_groups: int) -> Array:
     chex.assert_equal_shape([rewards, group])
     count = segments.segment_count(group, num_groups=num_groups).astype(rewards.dtype)
     mean = segments.segment_mean(rewards, group, num_groups=num_groups)
-    return (rewards - mean) * safe_divide(count, count - 1.0)
+    differs = differs_within(rewards, group, num_groups=num_groups)
+    advantages = (rewards - mean) * safe_divide(count, count - 1.0)
+    return jnp.where(differs, advantages, 0.0)
+
+
+def differs_within(rewards: Array, group: Array, *, num_groups: int) -> Array:
+    """Tell which sequences have a group whose rewards are not all equal.
+
+    Args:
+      rewards: float [S]. One per sequence.
+      group: int [S]. Sequences with equal id are compared with each other.
+      num_groups: Ids are below this number.
+
+    Returns:
+      bool [S]. False in a group of one.
+
+    >>> rewards, group = jnp.array([1.0, 0.0, 2.0]), jnp.array([0, 0, 1])
+    >>> differs_within(rewards, group, num_groups=2).tolist()
+    [True, True, False]
+    """
+    # No difference is taken: where rewards are computed, the compiler may fuse that
+    # into a subtraction, rounded only once, and equal rewards would differ.
+    high = segments.segment_max(rewards, group, num_groups=num_groups)
+    low = -segments.segment_max(-rewards, group, num_groups=num_groups)
+    return high != low
 
 
 def spread(advantages: Array, sequence: Array, mask: Array) -> Array:

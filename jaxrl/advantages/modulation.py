@@ -96,6 +96,33 @@ def entropy_change(update: Array, slope: Array, centre: Array, mask: Array) -> A
     return -update * (slope - centre)
 
 
+def entropy_change_of_update(
+    update: Array, logp: Array, entropy: Array, sequence: Array, mask: Array
+) -> Array:
+    """`entropy_change` with the centre of the sequence, from what a batch holds.
+
+    Args:
+      update: float [N, T]. What the logits move by: surrogate slope times advantage; at
+        ratio 1, the advantage.
+      logp: float [N, T]. Log-probability of tokens[n, t].
+      entropy: float [N, T]. Of the same policy at the same place, nats.
+      sequence: int [N, T]. Sequence of each token; -1 on padding.
+      mask: bool [N, T]. Tokens that count.
+
+    Returns:
+      float [N, T], nats per unit step. 0 outside of the mask.
+
+    Reference: DynaMO, 2026, arXiv:2602.19208; the official code's entropy estimate.
+
+    >>> x, one = jnp.zeros((1, 2)), jnp.zeros((1, 2), int)
+    >>> entropy = jnp.array([[0.0, 1.0]])
+    >>> entropy_change_of_update(x + 2.0, x, entropy, one, one == 0).tolist()
+    [[1.0, -1.0]]
+    """
+    slope = entropy_slope(logp, entropy, mask)
+    return entropy_change(update, slope, sequence_centre(slope, sequence, mask), mask)
+
+
 def relative(x: Array, mask: Array) -> Array:
     """Size as a share of the largest in the batch, `|x| / max |x|`.
 

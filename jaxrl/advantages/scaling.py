@@ -158,25 +158,6 @@ def informative_rescaled(advantages: Array, informative: Array, live: Array) -> 
     return advantages * (total / jnp.maximum(count, 1.0))
 
 
-def differs_within(rewards: Array, group: Array, *, num_groups: int) -> Array:
-    """Tell which sequences have a group whose rewards are not all equal.
-
-    Args:
-      rewards: float [S]. One per sequence.
-      group: int [S]. Sequences with equal id are compared with each other.
-      num_groups: Ids are below this number.
-
-    Returns:
-      bool [S]. False in a group of one.
-
-    >>> rewards, group = jnp.array([1.0, 0.0, 2.0]), jnp.array([0, 0, 1])
-    >>> differs_within(rewards, group, num_groups=2).tolist()
-    [True, True, False]
-    """
-    below = segments.segment_max(rewards, group, num_groups=num_groups) - rewards
-    return segments.segment_max(below, group, num_groups=num_groups) > 0
-
-
 def as_sampled(group: Array, live: Array) -> Array:
     """Let each sequence count once, so that a prompt counts as often as it was sampled.
 

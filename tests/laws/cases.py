@@ -11,11 +11,21 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxrl.advantages.scaling import equal_prompts
 from jaxrl.divergences.samples import k1, k2, k3
 from jaxrl.methods.dapo import Dapo
 from jaxrl.methods.dr_grpo import DrGrpo
+from jaxrl.methods.dynamo import DynaMo
+from jaxrl.methods.gpg import Gpg
 from jaxrl.methods.grpo import Grpo
+from jaxrl.methods.lite_ppo import LitePpo
+from jaxrl.methods.max_rl import MaxRl
+from jaxrl.methods.opo import Opo
+from jaxrl.methods.pass_at_k import PassAtK
+from jaxrl.methods.pgpo import Pgpo
 from jaxrl.methods.ppo import Ppo
+from jaxrl.methods.reinforce_plus_plus import ReinforcePlusPlus
+from jaxrl.methods.reinforce_plus_plus_baseline import ReinforcePlusPlusBaseline
 from jaxrl.methods.rloo import Rloo
 from jaxrl.methods.sft import Sft
 from jaxrl.types import Batch, Credit, Evidence, Method, Scores, Steps, TopK
@@ -56,6 +66,22 @@ def as_it_is(example: Example) -> Example:
     return example
 
 
+def with_rewards(example: Example, rewards) -> Example:
+    batch = dataclasses.replace(example.batch, rewards=rewards)
+    return Example(example.scores, batch)
+
+
+def solved_or_not(example: Example) -> Example:
+    """Rewards of 0 and 1."""
+    return with_rewards(example, (example.batch.rewards > 0).astype(np.float32))
+
+
+def three_rewards(example: Example) -> Example:
+    """A third reward, that of the process."""
+    rewards = example.batch.rewards
+    return with_rewards(example, np.concatenate([rewards, rewards[:, :1] ** 2], 1))
+
+
 @dataclasses.dataclass(frozen=True)
 class Case:
     """One method under the laws.
@@ -82,6 +108,15 @@ CASES = {
     "rloo": Case(Rloo()),
     "ppo": Case(Ppo()),
     "sft": Case(Sft(), gradient=likelihood_gradient),
+    "reinforce_plus_plus": Case(ReinforcePlusPlus(kl_coef=0.1, discount=0.9)),
+    "reinforce_plus_plus_baseline": Case(ReinforcePlusPlusBaseline(kl_coef=0.1)),
+    "opo": Case(Opo()),
+    "max_rl": Case(MaxRl(), edit=solved_or_not),
+    "pass_at_k": Case(PassAtK(k=2)),
+    "gpg": Case(Gpg()),
+    "lite_ppo": Case(LitePpo()),
+    "dynamo": Case(DynaMo(prompt_share=equal_prompts)),
+    "pgpo": Case(Pgpo(), edit=three_rewards),
 }
 
 
