@@ -1,4 +1,4 @@
-"""Estimates of a KL divergence from one sampled token: k1, k2 and k3.
+"""Estimates of a KL divergence from one sampled token: k1, k2, k3, and a distance.
 
 With `x = logp - other_logp` and tokens sampled from the trained policy, k1 and k3 are
 unbiased estimates of `KL(policy || other)`; what their *gradients* minimise is another
@@ -8,6 +8,7 @@ Reference: Schulman, 2020, Approximating KL Divergence (joschu.net/blog/kl-appro
 """
 
 import jax.numpy as jnp
+from jax.lax import stop_gradient
 
 from jaxrl.types import Array
 
@@ -73,3 +74,23 @@ def k3(logp: Array, other_logp: Array) -> Array:
     """
     x = jnp.clip(logp - other_logp, -LARGEST_LOG_RATIO, LARGEST_LOG_RATIO)
     return jnp.expm1(-x) + x
+
+
+def absolute(logp: Array, other_logp: Array) -> Array:
+    """Distance of the log-probabilities, `|x|`: no estimate of a KL, but robust.
+
+    As a loss it pulls with the same force from any distance; no gradient at `x = 0`.
+
+    Args:
+      logp: float [...]. Log-probability under the trained policy.
+      other_logp: float [...]. Under the other policy.
+
+    Returns:
+      float [...], nats, at least 0.
+
+    >>> float(absolute(jnp.float32(-1.0), jnp.float32(-0.5)))
+    0.5
+    """
+    x = logp - other_logp
+    # The derivative of `jnp.abs` at 0 is 1, which would push away from the optimum.
+    return x * stop_gradient(jnp.sign(x))

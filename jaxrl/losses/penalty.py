@@ -39,6 +39,34 @@ def kl_penalty(
     return _weighted("ref_kl", kl, weights)
 
 
+def adaptive_coefficient(
+    coef: Array, kl: Array, *, target: float, horizon: float, samples: int
+) -> Array:
+    """Move the coefficient of a penalty towards what keeps the KL at its target.
+
+    `coef * (1 + clip(kl / target - 1, -0.2, 0.2) * samples / horizon)`.
+
+    Args:
+      coef: float []. The coefficient so far.
+      kl: float []. Measured with it, nats.
+      target: Where the KL should be, nats.
+      horizon: How many samples a full correction takes.
+      samples: How many samples `kl` was measured on.
+
+    Returns:
+      float []. The next coefficient.
+
+    Reference: Ziegler et al., 2019, Fine-Tuning Language Models from Human Preferences,
+    section 2.2, arXiv:1909.08593.
+
+    >>> one = jnp.float32(1.0)
+    >>> float(adaptive_coefficient(one, 3 * one, target=4.0, horizon=1.6, samples=2))
+    0.75
+    """
+    error = jnp.clip(kl / target - 1.0, -0.2, 0.2)
+    return coef * (1.0 + error * samples / horizon)
+
+
 def entropy_bonus(entropy: Array, weights: Array) -> Loss:
     """Reward entropy, `-sum(w * H)`; scale it by a small coefficient.
 

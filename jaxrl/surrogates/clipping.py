@@ -149,7 +149,8 @@ def cispo(
     """Clip the weight of each token, never its gradient: `clip(r) A logp`.
 
     `slope = clip(r, lower, upper)` whatever the sign of the advantage, so every token
-    keeps a gradient. The value is `slope * logp`, as the objective reports it.
+    keeps a gradient. The value is `slope * logp`, as the objective reports it. With
+    both bounds 1 this is REINFORCE.
 
     Args:
       logp: float [N, T]. Log-probability of tokens[n, t] under the trained policy.
