@@ -84,9 +84,9 @@ def boundary_shares(
     Reference: SCOPE, equation 4, arXiv:2604.10688. Differs from the release, whose
     flags reverse the sign and weigh the least surprising answers most.
 
-    >>> logp, group = jnp.log(jnp.array([0.5, 0.25])), jnp.zeros(2, int)
-    >>> print(boundary_shares(logp, group == 0, group, num_groups=1).round(3))
-    [0.333 0.667]
+    >>> logp, group = jnp.log(jnp.array([0.75, 0.25])), jnp.zeros(2, int)
+    >>> print(boundary_shares(logp, group == 0, group, num_groups=1).round(2))
+    [0.25 0.75]
     """
     return group_softmax(-logp / temperature, member, group, num_groups=num_groups)
 
@@ -116,9 +116,9 @@ def recoverable_shares(
 
     Reference: SCOPE, equation 5, arXiv:2604.10688.
 
-    >>> logp, group = jnp.log(jnp.array([0.5, 0.25])), jnp.zeros(2, int)
-    >>> print(recoverable_shares(logp, group == 0, group, num_groups=1).round(3))
-    [0.667 0.333]
+    >>> logp, group = jnp.log(jnp.array([0.75, 0.25])), jnp.zeros(2, int)
+    >>> print(recoverable_shares(logp, group == 0, group, num_groups=1).round(2))
+    [0.75 0.25]
     """
     return group_softmax(
         teacher_logp / temperature, member, group, num_groups=num_groups

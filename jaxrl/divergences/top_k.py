@@ -89,8 +89,8 @@ def mixed_kl(logp: Array, top: TopK, *, forward: float = 1.0) -> Array:
 
     >>> one = jnp.ones((1, 1, 1), int)
     >>> top = TopK(one, 0.0 * one, one > 0)
-    >>> print(mixed_kl(-2.0 * one, top, forward=0.5).round(3))
-    [[0.865]]
+    >>> mixed_kl(-2.0 * one, top, forward=1.0).tolist()
+    [[2.0]]
     """
     reverse = (1.0 - forward) * reverse_kl(logp, top)
     return forward * forward_kl(logp, top) + reverse
@@ -195,7 +195,7 @@ def with_tail(logp: Array, top: TopK) -> tuple[Array, TopK]:
 
     >>> one = jnp.ones((1, 1, 1), int)
     >>> top = TopK(one, jnp.log(0.75 * one), one > 0)
-    >>> print(jnp.exp(with_tail(top.logp, top)[0]).round(3))
+    >>> print(jnp.exp(with_tail(top.logp, top)[0]).round(2))
     [[[0.75 0.25]]]
     """
 
