@@ -20,6 +20,13 @@ Every field of the config can be overridden: --optimizer.learning-rate 1e-6.
 """
 
 
+QUICKSTART_FIELDS = """
+Every field of the part that GRPO trains can be overridden, as with `jaxrl train`:
+--seed 1 --output runs/mine --method.clip-high 0.28. Its fields with their values:
+`jaxrl train configs/quickstart.py --help`.
+"""
+
+
 def train(args: argparse.Namespace) -> None:
     """Train what a config file describes."""
     from jaxrl.overrides import load, override
@@ -129,8 +136,7 @@ def parser() -> argparse.ArgumentParser:
     added.add_argument("run", type=Path, metavar="RUN_DIR", help="directory of a run")
     added.add_argument("out", type=Path, metavar="OUT_DIR", help="directory to write")
 
-    added = command(quickstart, config=False)
-    _overrides(added, "as of `jaxrl train`, for the part trained by GRPO")
+    command(quickstart, config=False, epilog=QUICKSTART_FIELDS)
     return top
 
 
@@ -181,13 +187,13 @@ def _sample_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def _parse(words: Sequence[str] | None) -> argparse.Namespace:
-    """Parse; what `evaluate` does not know itself are overrides."""
+    """Parse; what these two commands do not know themselves are overrides."""
     commands = parser()
     args, rest = commands.parse_known_args(words)
-    if rest and args.action is not evaluate:
-        commands.error(f"unrecognized arguments: {' '.join(rest)}")
-    if args.action is evaluate:
+    if args.action in (evaluate, quickstart):
         args.overrides = rest
+    elif rest:
+        commands.error(f"unrecognized arguments: {' '.join(rest)}")
     return args
 
 

@@ -13,7 +13,7 @@ from typing import TextIO
 from jaxrl.metrics import Sink
 
 SHOWN = {
-    "loss": "loss",
+    "nll": "nll",
     "reward": "reward",
     "heldout_accuracy": "held-out",
     "logp_gap": "gap",

@@ -43,7 +43,7 @@ PANELS = (
         logarithmic=True,
     ),
     Panel("Response length (tokens)", {"response_tokens": "mean"}, bottom=0),
-    Panel("Loss", {"loss": "loss"}),
+    Panel("Imitation loss (nats per token)", {"nll": "nll"}),
     Panel("Entropy (nats per token)", {"entropy": "entropy"}, bottom=0),
 )
 """Panels whose metrics a run never logged are left out."""

@@ -5,7 +5,6 @@ from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxrl import decoding
@@ -69,18 +68,23 @@ def empty_slots(layout: Layout, size: int, keys: KeyValues, hidden: Array) -> Sl
     """
     layers, _, heads, dim, width = keys.key.shape
     slots, rows = layout[0], layout[0] * layout[1]
-    zeros = partial(jnp.zeros, dtype=keys.key.dtype)
+    dtype = keys.key.dtype
+
+    # Made by NumPy: JAX would compile a program for every shape.
+    def zeros(*shape: int) -> Array:
+        return jax.device_put(np.zeros(shape, dtype))
+
     return Slots(
         prompt=KeyValues(
-            zeros((layers, slots, heads, dim, width)),
-            zeros((layers, slots, heads, width, dim)),
+            zeros(layers, slots, heads, dim, width),
+            zeros(layers, slots, heads, width, dim),
         ),
-        prompt_length=jnp.ones(slots, jnp.int32),
+        prompt_length=jax.device_put(np.ones(slots, np.int32)),
         cache=KeyValues(
-            zeros((layers, rows, heads, dim, size)),
-            zeros((layers, rows, heads, size, dim)),
+            zeros(layers, rows, heads, dim, size),
+            zeros(layers, rows, heads, size, dim),
         ),
-        hidden=jnp.zeros((rows, hidden.shape[1]), hidden.dtype),
+        hidden=jax.device_put(np.zeros((rows, hidden.shape[1]), hidden.dtype)),
     )
 
 
@@ -102,29 +106,25 @@ def compile_all(
       params: The policy.
       layouts: From all rows to few; only the first takes new prompts.
       prompt_lengths: Padded prompt lengths U.
-      cache_lengths: Cache lengths S, with 0.
+      cache_lengths: Cache lengths S that a block may begin with, besides 0.
       admit: Prompts that are prefilled together.
     """
     for width in prompt_lengths:
-        length = jnp.ones(admit, jnp.int32)
-        tokens = jnp.zeros((admit, width), jnp.int32)
+        length = np.ones(admit, np.int32)
+        tokens = np.zeros((admit, width), np.int32)
         keys, hidden = programs.prefill(params, tokens, length)
         yield f"prefill of {admit} prompts of {width} tokens"
-        for size in cache_lengths:
+        for size in (0, *cache_lengths):
             slots = empty_slots(layouts[0], size, keys, hidden)
-            nowhere = jnp.full(admit, layouts[0][0], jnp.int32)
+            nowhere = np.full(admit, layouts[0][0], np.int32)
             programs.admit(slots, nowhere, keys, length, hidden)
         for place, layout in enumerate(layouts):
-            for size in cache_lengths:
+            # Rows move to a smaller layout after a block, when the cache has columns.
+            for size in cache_lengths if place else (0, *cache_lengths):
                 slots = empty_slots(layout, size, keys, hidden)
-                larger = [
-                    other
-                    for other in cache_lengths
-                    if other >= size > 0 or other > size
-                ]
-                _compile_layout(
-                    programs, plan, params, slots, larger, layouts[place + 1 :]
-                )
+                larger = [other for other in cache_lengths if other >= size]
+                smaller = layouts[place + 1 :] if size else []
+                _compile_layout(programs, plan, params, slots, larger, smaller)
                 yield f"decode of {layout[0]} x {layout[1]} rows, {size} columns"
 
 
@@ -136,10 +136,10 @@ def _compile_layout(
     sizes: list[int],
     smaller: list[Layout],
 ) -> None:
-    count, cursor = slots.hidden.shape[0], jnp.int32(0)
+    count, cursor = slots.hidden.shape[0], np.int32(0)
     rows = Rows(*(np.zeros(count, np.int32) for _ in range(3)), np.zeros(count, bool))
     key = jax.random.key(0)
-    block = programs.decode(plan)(params, slots, rows, cursor, key, jnp.float32(1))
+    block = programs.decode(plan)(params, slots, rows, cursor, key, np.float32(1))
     for layout in smaller:
         prompts = np.zeros(layout[0], np.int32)
         programs.select(slots, prompts, np.zeros(layout[0] * layout[1], np.int32))

@@ -48,7 +48,13 @@ class SamplerShape:
         rows, group = self.prompts * self.samples, max(1, self.samples // 4)
         parts = [part for part in (2, 4) if rows % (part * group) == 0]
         smaller = [(rows // (part * group), group) for part in parts]
-        return [(self.prompts, self.samples), *smaller]
+        # A response of one block ends before rows could move.
+        return [(self.prompts, self.samples), *(smaller if self.kept_lengths else [])]
+
+    @property
+    def kept_lengths(self) -> tuple[int, ...]:
+        """Cache lengths that another block may follow: none if one block is all."""
+        return self.cache_lengths if max(self.cache_lengths) > self.steps else ()
 
 
 def sampler_shape(
@@ -64,7 +70,8 @@ def sampler_shape(
     """
     steps = min(32, max_new_tokens)
     blocks = -(-max_new_tokens // steps)
-    counts = sorted({-(-blocks // part) for part in (1, 2, 4)})
+    parts = (1, 2) if max_new_tokens <= 256 else (1, 2, 4)
+    counts = sorted({-(-blocks // part) for part in parts})
     short = (max_prompt_tokens // 4,) if max_prompt_tokens > 256 else ()
     return SamplerShape(
         prompts=prompts,
@@ -154,7 +161,7 @@ class Sampler:
             self.params,
             layouts=self.shape.layouts,
             prompt_lengths=self.shape.prompt_lengths,
-            cache_lengths=(0, *self.shape.cache_lengths),
+            cache_lengths=self.shape.kept_lengths,
             admit=self.shape.admit,
         )
 
@@ -236,8 +243,10 @@ class _Session:
             temperature,
         )
         steps = self._collect(block)
-        if self.busy:
+        if any(row and row.live for row in self.places):
             self._merge(block, steps)
+        else:
+            self.cursor = 0
 
     def completions(self) -> list[list[Completion]]:
         """What was drawn, for each prompt."""
