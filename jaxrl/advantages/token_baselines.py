@@ -13,7 +13,13 @@ from jaxrl.masking import safe_divide
 from jaxrl.types import Array
 
 
-def gradient_energy(logp: Array, squares: Array, sequence: Array, mask: Array) -> Array:
+def gradient_energy(
+    logp: Array,
+    squares: Array,
+    sequence: Array,
+    mask: Array,
+    ratio: Array | None = None,
+) -> Array:
     """Estimate the squared gradient of a sequence up to each token.
 
     `W[t] = sum over trained tokens up to t of (1 - 2 pi + sum_v pi_v^2)`, the squared
@@ -24,6 +30,8 @@ def gradient_energy(logp: Array, squares: Array, sequence: Array, mask: Array) -
       squares: float [N, T]. Sum of the squared probabilities of the vocabulary.
       sequence: int [N, T]. Sequence of each token; -1 on padding.
       mask: bool [N, T]. Tokens that the policy sampled.
+      ratio: float [N, T]. Importance weight of each token, whose square multiplies its
+        part; None is 1.
 
     Returns:
       float [N, T], at least 0. 0 outside of the mask.
@@ -38,6 +46,8 @@ def gradient_energy(logp: Array, squares: Array, sequence: Array, mask: Array) -
     chex.assert_equal_shape([logp, squares, sequence, mask])
     logp, squares = (jnp.where(mask, x, 0.0) for x in (logp, squares))
     energy = jnp.where(mask, 1.0 - 2.0 * jnp.exp(logp) + squares, 0.0)
+    if ratio is not None:
+        energy = energy * jnp.where(mask, ratio, 0.0) ** 2
     return jnp.where(mask, _running_sum(energy, sequence), 0.0)
 
 
