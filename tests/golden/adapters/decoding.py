@@ -174,9 +174,11 @@ def opera(hp, inputs):
     columns = trust.columns.astype(jnp.float16).astype(jnp.float32)
     late = columns.shape[-1] > FIRST_TOKENS
     rounded = columns.max(-1) if late else trust.penalty
+    weighted = hp["penalty_weights"] * rounded
+    weighted = weighted.astype(jnp.float16) if late else weighted
     trust = trust._replace(columns=columns, penalty=rounded)
     return {
-        "candidate_scores": penalised(logits, trust, weight=hp["penalty_weights"]),
+        "candidate_scores": penalised(logits, trust._replace(penalty=weighted)),
         "penalty": trust.penalty,
         "column_scores": trust.columns,
         "rollback_locs": trust.rollback,
