@@ -17,7 +17,7 @@ from jaxrl.evaluation import Evaluation
 from jaxrl.optimizer import make_optimizer
 from jaxrl.rollout.sampler import Sampler, sampler_shape
 from jaxrl.rollout.types import Message, Problem, Sampling
-from jaxrl.setup import evaluator, prepare, stop_tokens
+from jaxrl.setup import evaluator, load_policy, stop_tokens
 from jaxrl.step import init_state
 from jaxrl.streaming import text_pieces
 from models.huggingface import load, load_tokenizer, save
@@ -28,7 +28,7 @@ def evaluate(config: RunConfig, checkpoint: Path, *, samples: int = 1) -> Evalua
 
     Args:
       config: Says which problems, rewards and limits.
-      checkpoint: A Hugging Face directory.
+      checkpoint: A Hugging Face directory, or that of a finished run.
       samples: 1 is greedy only; n more also estimate pass@k and maj@k.
 
     Returns:
@@ -36,18 +36,18 @@ def evaluate(config: RunConfig, checkpoint: Path, *, samples: int = 1) -> Evalua
     """
     config = dataclasses.replace(
         config,
-        model=dataclasses.replace(config.model, path=checkpoint),
+        model=dataclasses.replace(config.model, path=exported(checkpoint)),
         evaluation=dataclasses.replace(config.evaluation, samples=samples),
     )
-    parts = prepare(config)
+    policy = load_policy(config)
     with contextlib.ExitStack() as stack:
-        measure = stack.enter_context(evaluator(config, parts))
+        measure = stack.enter_context(evaluator(config, policy))
         if measure is None:
             raise UserError(
                 "evaluation.problems is empty; set it in the config, or give a file "
                 "with --evaluation.problems"
             )
-        return measure(parts.state.params)
+        return measure(policy.params)
 
 
 def sample(
@@ -60,7 +60,7 @@ def sample(
     """Sample one response and yield its text as it comes.
 
     Args:
-      checkpoint: A Hugging Face directory.
+      checkpoint: A Hugging Face directory, or that of a finished run.
       prompt: Text, or messages for the chat template.
       sampling: How to draw; the checkpoint's stop tokens are added.
       seed: Equal seeds give equal responses.
@@ -68,6 +68,7 @@ def sample(
     Yields:
       Pieces of text, not empty.
     """
+    checkpoint = exported(checkpoint)
     model, params = load(checkpoint)
     tokenizer = load_tokenizer(checkpoint)
     stops = {*sampling.stop_tokens, *stop_tokens(checkpoint, tokenizer)}
@@ -82,6 +83,18 @@ def sample(
     decode = partial(tokenizer.decode, skip_special_tokens=True)
     sampler = Sampler(model, params, shape, decode=decode)
     yield from text_pieces(sampler.stream(tokens, sampling, (seed,)), decode)
+
+
+def exported(directory: Path) -> Path:
+    """The Hugging Face directory of a run, or the directory itself if it is none."""
+    if not (directory / "checkpoints").is_dir():
+        return directory
+    if not (directory / "model").is_dir():
+        raise UserError(
+            f"{directory} is a run that has not ended; write its newest checkpoint "
+            f"with `jaxrl export {directory} OUT_DIR` and use that"
+        )
+    return directory / "model"
 
 
 def export(run: Path, out: Path) -> None:

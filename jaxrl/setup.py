@@ -35,48 +35,66 @@ from jaxrl.types import Batch, Params, TrainState
 from models.api import LanguageModel
 from models.huggingface import load, load_tokenizer
 
+EVALUATION = 2**31 - 1
+"""The step that names the noise of evaluations: none of training's."""
+
 Evaluate = Callable[[Params], Evaluation]
 
 
 @dataclasses.dataclass(frozen=True)
-class Parts:
-    """What every run has.
+class Policy:
+    """What a checkpoint holds, and how it is sampled from.
 
     Attributes:
       model: The decoder.
+      params: As stored in the checkpoint.
       tokenizer: Of the checkpoint.
       sampling: How responses are drawn.
+    """
+
+    model: LanguageModel
+    params: Params
+    tokenizer: PreTrainedTokenizerBase
+    sampling: Sampling
+
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """What trains a policy.
+
+    Attributes:
       state: Before the first update.
       score: Adds the evidence that the method needs, `(params, batch) -> batch`.
       credit: The method's credit, jitted.
       update: The train step, jitted.
     """
 
-    model: LanguageModel
-    tokenizer: PreTrainedTokenizerBase
-    sampling: Sampling
     state: TrainState
     score: Callable[[Params, Batch], Batch]
     credit: CreditStep
     update: TrainStep
 
 
-def prepare(config: RunConfig) -> Parts:
-    """Load the model and bind the steps; nothing compiles yet."""
+def load_policy(config: RunConfig) -> Policy:
+    """Load the checkpoint that a config starts from."""
+    path = config.model.path
+    tokenizer = load_tokenizer(path)
+    model, params = _load(config, path)
+    sampling = _sampling(config, stop_tokens(path, tokenizer))
+    return Policy(model, params, tokenizer, sampling)
+
+
+def prepare(config: RunConfig, policy: Policy) -> Parts:
+    """Bind the steps; nothing compiles yet."""
     part = config.optimizer
-    tokenizer = load_tokenizer(config.model.path)
-    model, params = _load(config, config.model.path)
     optimizer = make_optimizer(part, config.steps * part.epochs * part.minibatches)
     distribution = _distribution(config)
     return Parts(
-        model=model,
-        tokenizer=tokenizer,
-        sampling=_sampling(config, stop_tokens(config.model.path, tokenizer)),
-        state=init_state(params, optimizer),
-        score=_score_step(config, model, distribution),
+        state=init_state(policy.params, optimizer),
+        score=_score_step(config, policy.model, distribution),
         credit=make_credit_step(config.method),
         update=make_train_step(
-            model,
+            policy.model,
             config.method,
             optimizer,
             distribution=distribution,
@@ -87,13 +105,18 @@ def prepare(config: RunConfig) -> Parts:
 
 
 @contextlib.contextmanager
-def make_source(config: RunConfig, parts: Parts) -> Iterator[Source]:
+def make_source(config: RunConfig, policy: Policy) -> Iterator[Source]:
     """The source that the config's data asks for."""
-    data, tokenizer = config.data, parts.tokenizer
+    data, tokenizer = config.data, policy.tokenizer
+    limit = policy.model.config.max_positions
     if isinstance(data, Demonstrations):
-        limit = parts.model.config.max_positions
         yield DemonstrationSource(data, tokenizer, seed=config.seed, max_tokens=limit)
         return
+    if data.max_prompt_tokens + data.max_new_tokens > limit:
+        raise UserError(
+            f"data.max_prompt_tokens + data.max_new_tokens is {data.max_prompt_tokens} "
+            f"+ {data.max_new_tokens}, the model takes {limit} tokens; lower one"
+        )
     shape = sampler_shape(
         prompts=data.prompts_per_step,
         samples=data.samples_per_prompt,
@@ -101,19 +124,19 @@ def make_source(config: RunConfig, parts: Parts) -> Iterator[Source]:
         max_new_tokens=data.max_new_tokens,
     )
     decode = partial(tokenizer.decode, skip_special_tokens=True)
-    sampler = Sampler(parts.model, parts.state.params, shape, decode=decode)
+    sampler = Sampler(policy.model, policy.params, shape, decode=decode)
     rewards = data.reward if isinstance(data.reward, tuple) else (data.reward,)
     workers, deadline = data.reward_workers, data.reward_deadline
     with RewardPool(workers=workers, deadline=deadline) as pool:
         pool.prepare(rewards)
         score = partial(pool.score, rewards)
-        yield RolloutSource(config, data, tokenizer, sampler, parts.sampling, score)
+        yield RolloutSource(config, data, tokenizer, sampler, policy.sampling, score)
 
 
 @contextlib.contextmanager
-def evaluator(config: RunConfig, parts: Parts) -> Iterator[Evaluate | None]:
+def evaluator(config: RunConfig, policy: Policy) -> Iterator[Evaluate | None]:
     """A function that evaluates parameters on held-out problems, if there are any."""
-    part, tokenizer = config.evaluation, parts.tokenizer
+    part, tokenizer = config.evaluation, policy.tokenizer
     if part.problems is None:
         yield None
         return
@@ -123,12 +146,12 @@ def evaluator(config: RunConfig, parts: Parts) -> Iterator[Evaluate | None]:
         prompts=min(64, len(found)),
         samples=1,
         max_prompt_tokens=check_lengths(
-            tokenizer, found, parts.model.config.max_positions
+            tokenizer, found, policy.model.config.max_positions
         ),
-        max_new_tokens=parts.sampling.max_new_tokens,
+        max_new_tokens=policy.sampling.max_new_tokens,
     )
     decode = partial(tokenizer.decode, skip_special_tokens=True)
-    sampler = Sampler(parts.model, parts.state.params, shape, decode=decode)
+    sampler = Sampler(policy.model, policy.params, shape, decode=decode)
     reward = evaluation_reward(config)
     with RewardPool(workers=1, deadline=30.0) as pool:
         pool.prepare([reward])
@@ -141,10 +164,10 @@ def evaluator(config: RunConfig, parts: Parts) -> Iterator[Evaluate | None]:
                 partial(pool.score, [reward]),
                 encode=partial(prompt_tokens, tokenizer),
                 decode=decode,
-                sampling=parts.sampling,
+                sampling=policy.sampling,
                 samples=part.samples,
                 answer=part.answer or final_answer,
-                seed=(config.seed, 0),
+                seed=(config.seed, EVALUATION),
             )
 
         yield measure

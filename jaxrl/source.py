@@ -1,5 +1,6 @@
 """Where batches come from: demonstrations to imitate, or the policy's own samples."""
 
+import os
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, Protocol
@@ -118,7 +119,9 @@ class RolloutSource:
         check_lengths(tokenizer, found, data.max_prompt_tokens)
         self._config, self._data, self._sampler = config, data, sampler
         self._prompts = PromptIterator(found, data.prompts_per_step, seed=config.seed)
-        self._layout = _layout(data, sampler)
+        self._transcripts = config.directory / "transcripts.md"
+        part = config.optimizer
+        self._layout = _layout(data, sampler, part.minibatches * part.micro_batches)
         self._runner = Runner(
             generate=sampler.generate,
             score=score,
@@ -142,12 +145,16 @@ class RolloutSource:
         return to_batch(episodes, layout=self._layout, channels=channels), values
 
     def get_state(self) -> Any:
-        """See `Source`."""
-        return self._prompts.get_state()
+        """See `Source`; transcripts of later steps do not belong to it."""
+        path = self._transcripts
+        size = path.stat().st_size if path.exists() else 0
+        return {"prompts": self._prompts.get_state(), "transcripts": size}
 
     def set_state(self, state: Any) -> None:
         """See `Source`."""
-        self._prompts.set_state(state)
+        self._prompts.set_state(state["prompts"])
+        if self._transcripts.exists():
+            os.truncate(self._transcripts, state["transcripts"])
 
     def _show(self, episodes: Sequence[Episode], step: int) -> None:
         shown = []
@@ -157,10 +164,12 @@ class RolloutSource:
             reward = trace.failure or sum(trace.rewards)
             heading = f"Step {step + 1}"
             shown.append(transcript(episode.problem, [text], [reward], heading=heading))
-        append_transcripts(self._config.directory / "transcripts.md", shown)
+        if step == 0:
+            self._transcripts.unlink(missing_ok=True)
+        append_transcripts(self._transcripts, shown)
 
 
-def _layout(data: Rollouts, sampler: Sampler) -> Layout:
+def _layout(data: Rollouts, sampler: Sampler, parts: int) -> Layout:
     if not data.packed:
         return SharedPrompt(
             prompts=data.prompts_per_step,
@@ -169,5 +178,7 @@ def _layout(data: Rollouts, sampler: Sampler) -> Layout:
             response_lengths=sampler.shape.cache_lengths,
         )
     sequences = data.prompts_per_step * data.samples_per_prompt
-    rows = tuple(sorted({-(-sequences // part) for part in (1, 2, 4)}))
-    return Packed(rows, data.max_prompt_tokens + data.max_new_tokens, sequences)
+    # Every number of rows has to split into equal parts.
+    rows = {-(-sequences // (share * parts)) * parts for share in (1, 2, 4)}
+    length = data.max_prompt_tokens + data.max_new_tokens
+    return Packed(tuple(sorted(rows)), length, sequences)

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 import logging
+import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ from jaxrl.errors import UserError
 from jaxrl.metrics import Sink, fan_out, sinks
 from jaxrl.progress import progress
 from jaxrl.report import plot, write_summary
-from jaxrl.setup import Parts, evaluator, make_source, prepare
+from jaxrl.setup import Parts, Policy, evaluator, load_policy, make_source, prepare
 from jaxrl.source import Source
 from jaxrl.types import Batch, Credit, TrainState
 from jaxrl.validate import validate
@@ -37,7 +38,7 @@ class Summary:
       seconds: Of this process, loading and compiling included.
       accuracy_before: Held-out greedy accuracy of the start, None if not evaluated.
       accuracy_after: The same of the result.
-      metrics: Of the last step.
+      metrics: Of the last step, those that are finite.
     """
 
     directory: Path
@@ -85,25 +86,28 @@ def train(config: RunConfig) -> Summary:
         )
         stack.callback(checkpoints.close)
         resumed = _resumed_step(config, checkpoints, described)
-        parts = prepare(config)
-        source = stack.enter_context(make_source(config, parts))
-        evaluate = stack.enter_context(evaluator(config, parts))
+        policy = load_policy(config)
+        source = stack.enter_context(make_source(config, policy))
+        evaluate = stack.enter_context(evaluator(config, policy))
+        parts = prepare(config, policy)
         host: dict[str, Any] = {"config": described, "accuracy": {}}
         state = parts.state
         if resumed:
             state, host = checkpoints.restore(state)
             source.set_state(host["source"])
+            host["config"] = described
         _write_json(config.directory / "config.json", described)
         log = stack.enter_context(_log_to(config, described, resumed))
 
         def measure(step: int, state: TrainState) -> None:
-            if evaluate is None or str(step) in host["accuracy"]:
+            if evaluate is None:
                 return
             found = evaluate(state.params)
             host["accuracy"][str(step)] = found.accuracy
             log(step, found.scalars())
 
-        measure(resumed, state)
+        if not resumed:
+            measure(0, state)
         values: dict[str, float] = {}
         for step in range(resumed, config.steps):
             state, values = _step(config, parts, source, state, step)
@@ -114,7 +118,7 @@ def train(config: RunConfig) -> Summary:
             if _due(config.checkpoint.every, step + 1, config.steps):
                 checkpoints.save(state, host, step + 1)
         checkpoints.wait()
-        return _finish(config, parts, state, host, values, time.monotonic() - started)
+        return _finish(config, policy, state, host, values, time.monotonic() - started)
 
 
 def _step(
@@ -199,26 +203,25 @@ def _due(every: int, step: int, last: int) -> bool:
 
 def _finish(
     config: RunConfig,
-    parts: Parts,
+    policy: Policy,
     state: TrainState,
     host: dict[str, Any],
     values: dict[str, float],
     seconds: float,
 ) -> Summary:
     directory, accuracy = config.directory, host["accuracy"]
-    found = [accuracy[step] for step in sorted(accuracy, key=int)]
     summary = Summary(
         directory=directory,
         steps=config.steps,
         seconds=seconds,
-        accuracy_before=found[0] if found else None,
-        accuracy_after=found[-1] if found else None,
-        metrics=values,
+        accuracy_before=accuracy.get("0"),
+        accuracy_after=accuracy.get(str(config.steps)),
+        metrics={n: value for n, value in values.items() if math.isfinite(value)},
     )
     export = directory / "model"
     if export.exists():
         export.rename(export.with_name(f"model.before_{time.time_ns()}"))
-    save(export, parts.model.config, state.params, config.model.path)
+    save(export, policy.model.config, state.params, config.model.path)
     plot(directory / "metrics.jsonl", directory / "curves.png", title=config.name)
     write_summary(
         directory / "summary.json",
