@@ -94,6 +94,8 @@ class Evidence:
       other_logp: float32 [N, T]. The same tokens under another context (no image,
         no skill, with demonstrations).
       values: float32 [N, T]. Value estimates of the old critic.
+      proximal_logp: float32 [N, T]. Log-probability under the policy that the updates
+        on this batch start from, which need not be the one that sampled it.
     """
 
     entropy: Array | None = None
@@ -102,6 +104,7 @@ class Evidence:
     teacher_top: TopK | None = None
     other_logp: Array | None = None
     values: Array | None = None
+    proximal_logp: Array | None = None
 
 
 @_pytree
@@ -249,6 +252,7 @@ class Needs:
       top_k: The teacher's k most likely tokens; 0 for none.
       values: A critic.
       other_context: Log-probabilities of the same tokens under another context.
+      proximal: Log-probabilities under the policy that updates on a batch start from.
       groups: At least two samples of each prompt, which credit compares.
     """
 
@@ -259,6 +263,7 @@ class Needs:
     top_k: int = 0
     values: bool = False
     other_context: bool = False
+    proximal: bool = False
     groups: bool = False
 
 

@@ -13,13 +13,39 @@ import numpy as np
 
 from jaxrl.advantages.scaling import equal_prompts
 from jaxrl.divergences.samples import k1, k2, k3
+from jaxrl.methods.aopd import Aopd
+from jaxrl.methods.aspo import Aspo
+from jaxrl.methods.ce_gppo import CeGppo
+from jaxrl.methods.cispo import Cispo
+from jaxrl.methods.clip_cov import ClipCov
+from jaxrl.methods.context_distillation import (
+    ContextDistillation,
+    OffPolicyContextDistillation,
+)
 from jaxrl.methods.dapo import Dapo
+from jaxrl.methods.dcpo import Dcpo
+from jaxrl.methods.decoupled_ppo import DecoupledPpo
+from jaxrl.methods.dgpo import Dgpo
 from jaxrl.methods.dr_grpo import DrGrpo
+from jaxrl.methods.dual_track import DualTrackGrpo
+from jaxrl.methods.duca import Duca
 from jaxrl.methods.dynamo import DynaMo
+from jaxrl.methods.generalised_opd import GeneralisedOpd
+from jaxrl.methods.gigpo import GiGpo
+from jaxrl.methods.gkd import Gkd
+from jaxrl.methods.gmpo import Gmpo
 from jaxrl.methods.gpg import Gpg
+from jaxrl.methods.gppo import Gppo
 from jaxrl.methods.grpo import Grpo
+from jaxrl.methods.gspo import Gspo
+from jaxrl.methods.gtpo import Gtpo
+from jaxrl.methods.hipif import Hipif
+from jaxrl.methods.kl_cov import KlCov
 from jaxrl.methods.lite_ppo import LitePpo
+from jaxrl.methods.maspo import Maspo
 from jaxrl.methods.max_rl import MaxRl
+from jaxrl.methods.minillm import MiniLlm
+from jaxrl.methods.opd import Opd
 from jaxrl.methods.opo import Opo
 from jaxrl.methods.pass_at_k import PassAtK
 from jaxrl.methods.pgpo import Pgpo
@@ -27,8 +53,15 @@ from jaxrl.methods.ppo import Ppo
 from jaxrl.methods.reinforce_plus_plus import ReinforcePlusPlus
 from jaxrl.methods.reinforce_plus_plus_baseline import ReinforcePlusPlusBaseline
 from jaxrl.methods.rloo import Rloo
+from jaxrl.methods.sapo import Sapo
+from jaxrl.methods.scope import Scope, ScopePaper, is_right
+from jaxrl.methods.seq_kd import SeqKd
 from jaxrl.methods.sft import Sft
+from jaxrl.methods.siri import Siri
+from jaxrl.methods.skill1 import Skill1
+from jaxrl.methods.topr import Topr
 from jaxrl.types import Batch, Credit, Evidence, Method, Scores, Steps, TopK
+from tests.laws import agents
 
 # Sequences of one group are compared; the last sequence failed and is alone.
 GROUP = np.array([2, 0, 2, 1, 0, 1, 0, 7], np.int32)
@@ -53,11 +86,32 @@ def likelihood_gradient(example: Example, credit: Credit):
     return -credit.weights
 
 
+def no_gradient(example: Example, credit: Credit):
+    """The loss reads the distribution alone, not the sampled token."""
+    return np.zeros_like(credit.weights)
+
+
+def likelihood_of_right_answers(example: Example, credit: Credit):
+    credited = np.where(is_right(example.batch), 1.0, credit.advantages)
+    return -credit.weights * credited
+
+
 def with_k1(coef):
     """k1 pulls everywhere, also where the policy is the reference."""
 
     def gradient(example, credit):
         return policy_gradient_at_ratio_one(example, credit) + coef * credit.weights
+
+    return gradient
+
+
+def with_distance(coef):
+    """Some tokens, those of the second track, are held to the old policy."""
+
+    def gradient(example, credit):
+        away = np.sign(example.scores.logp - example.batch.old_logp)
+        policy = policy_gradient_at_ratio_one(example, credit)
+        return policy + coef * credit.second.weights * away
 
     return gradient
 
@@ -117,6 +171,43 @@ CASES = {
     "lite_ppo": Case(LitePpo()),
     "dynamo": Case(DynaMo(prompt_share=equal_prompts)),
     "pgpo": Case(Pgpo(), edit=three_rewards),
+    "gigpo": Case(GiGpo()),
+    "gigpo_turns": Case(GiGpo(scaled=False, kl_coef=0.0), edit=agents.several_steps),
+    "gigpo_trajectories": Case(
+        GiGpo(episodes_alike=True), edit=agents.shared_trajectories
+    ),
+    "dual_track": Case(DualTrackGrpo(), gradient=agents.two_tracks),
+    "duca": Case(Duca(), edit=agents.session_and_turns),
+    "gtpo": Case(Gtpo()),
+    "hipif": Case(Hipif()),
+    "skill1": Case(Skill1(), gradient=agents.two_tracks, edit=agents.three_decisions),
+    "siri": Case(Siri(), gradient=agents.two_tracks, edit=agents.guided),
+    "gspo": Case(Gspo()),
+    "gmpo": Case(Gmpo()),
+    "cispo": Case(Cispo()),
+    "gppo": Case(Gppo()),
+    "ce_gppo": Case(CeGppo()),
+    "dgpo": Case(Dgpo()),
+    "maspo": Case(Maspo()),
+    "sapo": Case(Sapo()),
+    "aspo": Case(Aspo()),
+    "dcpo": Case(Dcpo()),
+    "topr": Case(Topr()),
+    "clip_cov": Case(ClipCov(share=0.1, cov_low=0.1)),
+    "kl_cov": Case(KlCov(share=0.1), gradient=with_distance(1.0)),
+    "decoupled_ppo": Case(DecoupledPpo()),
+    "opd": Case(Opd(discount=0.5)),
+    "generalised_opd": Case(GeneralisedOpd()),
+    "aopd": Case(Aopd(top_k=K)),
+    "scope": Case(Scope(), gradient=likelihood_of_right_answers),
+    "scope_paper": Case(ScopePaper()),
+    "gkd": Case(Gkd(top_k=K), gradient=no_gradient),
+    "minillm": Case(MiniLlm(top_k=K)),
+    "context_distillation": Case(ContextDistillation()),
+    "off_policy_context_distillation": Case(
+        OffPolicyContextDistillation(top_k=K), gradient=no_gradient
+    ),
+    "seq_kd": Case(SeqKd(threshold=0.0), gradient=likelihood_gradient),
 }
 
 
@@ -170,6 +261,7 @@ def _evidence(method: Method, rng) -> Evidence:
         teacher_top=_top(rng, needs.top_k) if needs.top_k else None,
         other_logp=_logp(rng) if needs.other_context else None,
         values=_logp(rng) if needs.values else None,
+        proximal_logp=_logp(rng) if needs.proximal else None,
     )
 
 

@@ -74,11 +74,19 @@ def map_sequences(f, batch) -> Batch:
     return dataclasses.replace(batch, **fields, steps=jax.tree.map(f, batch.steps))
 
 
+def without_advantages(credit: Credit) -> Credit:
+    """The credit with advantages 0, in the second track as well."""
+    second = credit.second and without_advantages(credit.second)
+    zeros = np.zeros_like(credit.advantages)
+    return dataclasses.replace(credit, advantages=zeros, second=second)
+
+
 def on_reference(example) -> Example:
-    """The trained policy is the reference."""
-    if example.batch.evidence.ref_logp is None:
-        return example
-    return edit(example, evidence={"ref_logp": example.scores.logp})
+    """The trained policy is the reference, and the one that updates start from."""
+    evidence = example.batch.evidence
+    names = ("ref_logp", "proximal_logp")
+    given = [name for name in names if getattr(evidence, name) is not None]
+    return edit(example, evidence=dict.fromkeys(given, example.scores.logp))
 
 
 def test_method_is_a_value(case):
@@ -108,7 +116,7 @@ def test_slope_is_one_at_ratio_one(case):
 def test_no_advantage_no_policy_gradient(case):
     example = on_reference(make_example(case))
     credit = credit_of(case.method, example.batch)
-    credit = dataclasses.replace(credit, advantages=np.zeros_like(credit.advantages))
+    credit = without_advantages(credit)
     _, gradient = loss_of(case.method, example.scores, example.batch, credit)
     close(gradient.logp, case.gradient(example, credit))
 
@@ -119,10 +127,12 @@ def test_groups_of_equal_rewards_get_exactly_nothing(case):
     batch = make_example(case).batch
     level = np.where(batch.mask.any(1), 0.1 * (1 + batch.group), 0.0)
     level = level.astype(np.float32)
+    shape = batch.steps.returns.shape
+    returns = np.broadcast_to(level.reshape(-1, *[1] * (len(shape) - 1)), shape)
     batch = dataclasses.replace(
         batch,
         rewards=np.broadcast_to(level[:, None], batch.rewards.shape),
-        steps=dataclasses.replace(batch.steps, returns=level),
+        steps=dataclasses.replace(batch.steps, returns=returns),
     )
     credit = credit_of(case.method, batch)
     assert np.array_equal(credit.advantages, np.zeros_like(credit.advantages))
