@@ -50,3 +50,70 @@ def test_empty_rows_count_for_nothing(mode, expected):
 @modes
 def test_an_empty_batch_weighs_nothing(mode, expected):
     assert not np.any(mode(jnp.zeros((2, 3), bool), None))
+
+
+def test_turns_weigh_alike(variant):
+    """A turn with a hole, a short turn, a sequence with an empty turn; packed."""
+    sequence = jnp.array([[0, 0, 0, 0, 0, 1, 1, -1], [2, 2, 2, 3, 3, 3, 3, -1]])
+    turn = jnp.array([[4, -1, 4, 4, 5, 5, 7, -1], [0, 0, 0, -1, 1, 1, 1, -1]])
+    mask = jnp.array(
+        [[1, 0, 1, 1, 1, 1, 1, 0], [0, 0, 0, 0, 1, 1, 0, 0]],
+        bool,
+    )
+    found = variant(weights.turn_mean)(mask, turn, sequence)
+    sixth, quarter = 1 / 6, 1 / 4
+    expected = [
+        [sixth, 0, sixth, sixth, 2 * quarter, 2 * quarter, 2 * quarter, 0],
+        [0, 0, 0, 0, 2 * quarter, 2 * quarter, 0, 0],
+    ]
+    np.testing.assert_allclose(found, np.array(expected) / 3, rtol=1e-6)
+
+
+def test_turns_of_one_row_are_one_sequence():
+    turn = jnp.array([[0, 0, 1, 1, 1, -1]])
+    found = weights.turn_mean(turn >= 0, turn)
+    sixth = 1 / 6
+    np.testing.assert_allclose(found, [[0.25, 0.25, sixth, sixth, sixth, 0]], rtol=1e-6)
+
+
+def test_one_turn_is_the_mean_of_its_sequence():
+    found = weights.turn_mean(MASK, jnp.where(MASK, 3, -1))
+    np.testing.assert_allclose(found, weights.sequence_mean(MASK), rtol=1e-6)
+
+
+def test_oracle_of_trajectories(variant):
+    """agentic.md 7, O5: rows of 3, 5 and 2 tokens are one trajectory of 10."""
+    place = jnp.arange(5)[None, :]
+    mask = place < jnp.array([[3], [5], [2], [4], [0]])
+    sequence = jnp.where(mask, jnp.array([[2], [0], [1], [3], [4]]), -1)
+    trajectory = jnp.array([1, 1, 1, 4, 0])
+    found = variant(weights.trajectory_mean)(mask, sequence, trajectory)
+    share = jnp.array([[0.1], [0.1], [0.1], [0.25], [0.0]]) / 2
+    np.testing.assert_allclose(found, jnp.where(mask, share, 0), rtol=1e-6)
+    assert weights.trajectories(mask, sequence, trajectory) == 2
+
+
+def test_trajectories_of_one_sequence_are_the_mean_of_sequences():
+    sequence = jnp.broadcast_to(jnp.arange(2)[:, None], MASK.shape)
+    found = weights.trajectory_mean(MASK, sequence, jnp.arange(2))
+    np.testing.assert_allclose(found, weights.sequence_mean(MASK), rtol=1e-6)
+
+
+def test_weights_are_handed_to_a_part_of_the_sequence(variant):
+    sequence = jnp.array([[0, 0, 0, 1, 1, -1]])
+    given = jnp.array([[0.1, 0.1, 0.1, 0.2, 0.2, 0.0]])
+    part = jnp.array([[True, False, True, False, False, False]])
+    found = variant(weights.restricted)(given, part, sequence)
+    np.testing.assert_allclose(found, [[0.15, 0, 0.15, 0, 0, 0]], rtol=1e-6)
+
+
+def test_empty_masks_have_no_turns_and_no_trajectories():
+    sequence = jnp.zeros((2, 3), int)
+    mask = sequence > 0
+    for found in (
+        weights.turn_mean(mask, sequence, sequence),
+        weights.trajectory_mean(mask, sequence, jnp.arange(2)),
+        weights.restricted(jnp.ones((2, 3)), mask, sequence),
+        weights.trajectories(mask, sequence, jnp.arange(2)),
+    ):
+        assert not np.any(found)
