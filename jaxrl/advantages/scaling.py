@@ -196,3 +196,28 @@ def equal_prompts(group: Array, live: Array) -> Array:
     count = segments.segment_sum(own, group, num_groups=len(group))
     share = jnp.where(live, safe_divide(own, count), 0.0)
     return share * safe_divide(jnp.sum(own), jnp.sum(share))
+
+
+def sign_weighted(
+    advantages: Array, *, positive: float = 0.1, negative: float = 1.0
+) -> Array:
+    """Scale good and bad advantages apart (W-REINFORCE).
+
+    Learning what not to do keeps the policy diverse; 0 and 1 learn from failures alone.
+
+    Args:
+      advantages: float [...].
+      positive: Factor where above 0.
+      negative: Factor where below 0.
+
+    Returns:
+      float [...].
+
+    Reference: Zhu et al., 2025, The Surprising Effectiveness of Negative Reinforcement
+    in LLM Reasoning, section 5, arXiv:2506.01347. Reconstruction: the values are from
+    memory.
+
+    >>> sign_weighted(jnp.array([2.0, -2.0]), positive=0.5).tolist()
+    [1.0, -2.0]
+    """
+    return advantages * jnp.where(advantages > 0, positive, negative)

@@ -2,15 +2,19 @@
 
 from functools import partial
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxrl.advantages.groups import (
+    differs_within,
     group_centred,
     group_normalised,
     leave_one_out,
+    lengths,
     spread,
+    totals,
 )
 
 ORACLES = [
@@ -89,3 +93,32 @@ def test_spread_keeps_the_rewards_of_others_out():
     sequence = jnp.array([[0, 1]])
     found = spread(jnp.array([jnp.nan, 1.0]), sequence, sequence >= 0)
     assert found[0, 1] == 1
+
+
+@EVERY
+def test_computed_rewards_that_are_equal_are_worth_exactly_nothing(advantages):
+    """The compiler may fuse the product into a subtraction, rounded only once."""
+    x, group = jnp.full(8, 0.1), jnp.array([0, 0, 0, 1, 1, 1, 1, 1])
+
+    @jax.jit
+    def credit(x):
+        return advantages(x * (0.9 * x + 0.1 * x), group, num_groups=2)
+
+    np.testing.assert_array_equal(credit(x), np.zeros(8))
+
+
+def test_rewards_that_are_no_numbers_are_not_equal():
+    """A reward that isn't a number must show, not turn into 0."""
+    rewards, group = jnp.array([jnp.nan, 1.0, 2.0, 2.0]), jnp.array([0, 0, 1, 1])
+    found = differs_within(rewards, group, num_groups=2)
+    np.testing.assert_array_equal(found, [True, True, False, False])
+
+
+def test_totals_and_lengths_follow_the_sequence_not_the_row(variant):
+    sequence = jnp.array([[2, 2, 0, -1], [1, 1, 1, 1]])
+    mask = jnp.array([[False, True, True, True], [True, False, True, True]])
+    x = jnp.array([[jnp.nan, 2.0, 3.0, 4.0], [5.0, jnp.nan, 6.0, 7.0]])
+    found = variant(partial(totals, num_sequences=4))(x, sequence, mask)
+    np.testing.assert_array_equal(found, [3, 18, 2, 0])
+    counted = lengths(sequence, mask, num_sequences=4)
+    np.testing.assert_array_equal(counted, [1, 3, 1, 0])

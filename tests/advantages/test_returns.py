@@ -6,7 +6,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl.advantages.returns import at_end, discounted_returns, gae
+from jaxrl.advantages.returns import (
+    at_end,
+    discounted_returns,
+    gae,
+    lambda_returns,
+    less_kl,
+    n_step_returns,
+)
 
 ONE = jnp.zeros((1, 3), int)
 REWARDS = jnp.array([[0.0, 0.0, 1.0]])
@@ -83,3 +90,46 @@ def test_rewards_stand_on_the_last_trained_token():
     np.testing.assert_array_equal(
         found, [[0, 0, 0, 1, 0, 2, 0, 0], [0, 0, 0, 0, 0, 3, 0, 0]]
     )
+
+
+def test_lambda_returns_less_values_are_gae(variant):
+    rewards, values, sequence, mask = (jnp.asarray(x) for x in ragged())
+    dirty = [jnp.where(mask, x, jnp.nan) for x in (rewards, values)]
+    mixed = variant(partial(lambda_returns, discount=0.9, decay=0.8))(
+        *dirty, sequence, mask
+    )
+    expected, _ = gae(rewards, values, sequence, mask, discount=0.9, decay=0.8)
+    np.testing.assert_allclose(
+        mixed, jnp.where(mask, expected + values, 0), rtol=1e-5, atol=1e-6
+    )
+
+
+def slow_n_step(rewards, values, sequence, mask, steps, discount):
+    """Sum the next rewards of each trained token one by one."""
+    returns = np.zeros_like(values)
+    for n, t in zip(*np.nonzero(mask), strict=True):
+        own = np.flatnonzero((sequence[n] == sequence[n, t]) & mask[n])
+        ahead = own[own >= t]
+        for i, step in enumerate(ahead[:steps]):
+            returns[n, t] += discount**i * rewards[n, step]
+        if len(ahead) > steps:
+            returns[n, t] += discount**steps * values[n, ahead[steps]]
+    return returns
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7])
+def test_n_step_returns_sum_n_rewards(steps):
+    rewards, values, sequence, mask = ragged()
+    expected = slow_n_step(rewards, values, sequence, mask, steps, 0.9)
+    dirty = [jnp.where(mask, x, jnp.nan) for x in (rewards, values)]
+    found = n_step_returns(
+        *dirty, jnp.asarray(sequence), jnp.asarray(mask), steps=steps, discount=0.9
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_kl_is_paid_for_on_every_token_of_the_mask():
+    rewards, old, ref = jnp.array([[[0.0, 1.0, 9.0]], [[-1, -2, -3]], [[-2, -1, -9]]])
+    mask = jnp.array([[True, True, False]])
+    found = less_kl(rewards, old, ref, mask, coef=0.5)
+    np.testing.assert_array_equal(found, [[-0.5, 1.5, 0]])
