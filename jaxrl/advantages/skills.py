@@ -3,6 +3,7 @@
 K is the number of candidate skills that were retrieved for an episode.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import chex
@@ -93,7 +94,7 @@ def skill_rewards(
     valid: Array,
     order: Array,
     *,
-    gains=utility_gains,
+    gains: Callable[[Array, Array], Array] = utility_gains,
 ) -> SkillRewards:
     """Split one outcome: itself, how well its trend ranks, and how it beats the trend.
 

@@ -273,5 +273,5 @@ def _shared(valid: Array, group: Array) -> Array:
     """Turns that at least two sequences of the group reached."""
     ids = by_position(group, num_turns=valid.shape[1]).reshape(-1)
     flat = jnp.asarray(valid.reshape(-1), float)
-    count = moments(flat, flat > 0, ids, num_pools=len(ids)).count
+    count = moments(flat, flat > 0, ids, num_pools=len(ids)).number
     return count.reshape(valid.shape) > 1

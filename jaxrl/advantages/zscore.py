@@ -21,12 +21,12 @@ class Moments(NamedTuple):
     """Statistics of a pool, given to every entry of it; float [E] each.
 
     Attributes:
-      count: Counted entries.
+      number: Counted entries.
       mean: 0 where none is counted.
       std: Exactly 0 where all counted entries are equal.
     """
 
-    count: Array
+    number: Array
     mean: Array
     std: Array
 

@@ -48,7 +48,7 @@ class Skill1:
         """Normalise use and distillation; rankings are the second track."""
         path = required(required(batch.steps, "batch.steps").trajectory, "trajectory")
         tokens = [batch.mask & (batch.channel == k) for k in (USE, RANK, DISTIL)]
-        advantages = sum(
+        used, distilled = (
             spread(
                 trajectory_zscore(batch.rewards[:, k], batch.group, path),
                 batch.sequence,
@@ -65,7 +65,7 @@ class Skill1:
         )
         rank = jnp.where(tokens[RANK], share, 0.0)
         weights = use + self.distil_weight * distil
-        return Credit(advantages, weights, second=Credit(ranking, rank))
+        return Credit(used + distilled, weights, second=Credit(ranking, rank))
 
     def loss(self, scores: Scores, batch: Batch, credit: Credit) -> Loss:
         """Clipped policy gradient, KL penalty, and weighted likelihood of rankings."""

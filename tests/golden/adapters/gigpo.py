@@ -71,7 +71,7 @@ def episodes(hp, inputs):
     if hp["mode"] == "mean_norm":
         return over_tokens(credit(False), inputs)
     pool = moments(rewards, counted, group, num_pools=len(group), ddof=1)
-    flat = (pool.std == 0) & (pool.count > 1)
+    flat = (pool.std == 0) & (pool.number > 1)
     found = jnp.where(flat, credit(False) / hp["epsilon"], credit(True))
     return over_tokens(found, inputs)
 
