@@ -79,7 +79,7 @@ def stratified_counts(first: Array, *, draws: int, length: int) -> Array:
     >>> stratified_counts(jnp.int32(3), draws=4, length=8).tolist()
     [3, 5, 7, 1]
     """
-    spread = first + jnp.arange(draws) * (length / draws)
+    spread = jnp.asarray(first, float) + jnp.arange(0.0, draws) * (length / draws)
     return (jnp.asarray(jnp.round(spread), jnp.int32) - 1) % length + 1
 
 
@@ -114,7 +114,8 @@ def fill_schedule(count: Array, *, steps: int) -> Array:
     [[3, 3, 2, 2]]
     """
     part, rest = count // steps, count % steps
-    return part[:, None] + (jnp.arange(steps)[None, :] < rest[:, None])
+    more = jnp.arange(steps)[None, :] < rest[:, None]
+    return part[:, None] + jnp.asarray(more, count.dtype)
 
 
 def fill_in(tokens: Array, logits: Array, open_: Array, count: Array) -> Array:

@@ -187,7 +187,8 @@ def discopop(
       chosen: float [N]. Log-ratio of the chosen answers to the reference, nats.
       rejected: float [N]. Of the rejected ones.
       beta: `u = beta (chosen - rejected)`, limited to 60 from below in the exponential.
-      temperature: Width of the blend; tau.
+      temperature: Width of the blend; tau. Below about 0.1 the loss grows with u near
+        0, so that pairs at the reference are pulled the wrong way, as discovered.
 
     Returns:
       float [N], at least 0.
