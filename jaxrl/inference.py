@@ -104,6 +104,11 @@ def export(run: Path, out: Path) -> None:
       run: The run's directory.
       out: A directory that does not exist yet, or an empty one.
     """
+    if not ((run / "config.json").is_file() and (run / "checkpoints").is_dir()):
+        raise UserError(
+            f"{run} is not the directory of a run, which holds config.json and "
+            "checkpoints/; give the one that `jaxrl train` named"
+        )
     described = json.loads((run / "config.json").read_text())
     source = Path(described["model"]["path"])
     optimizer = dict(described["optimizer"])

@@ -1,13 +1,20 @@
 """Chunked log-probabilities against the naive ones: values, gradients and memory."""
 
+import dataclasses
+
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl.scoring import Distribution, token_logprobs
+from jaxrl.rollout.batching import SharedPrompt, to_batch
+from jaxrl.rollout.runner import Runner
+from jaxrl.rollout.sampler import Sampler, SamplerShape
+from jaxrl.rollout.types import Sampling
+from jaxrl.scoring import Distribution, score, token_logprobs
 from jaxrl.truncation import kept_tokens
+from tests import tiny
 
 Q, E, V, K = 13, 5, 29, 3
 
@@ -123,3 +130,57 @@ def test_memory_at_a_large_vocabulary_is_a_fifth_of_the_naive():
     ours = temporary_bytes(token_logprobs)
     theirs = temporary_bytes(lambda *a: naive(*a, Distribution(), 0.0))
     assert ours <= theirs / 5, (ours, theirs)
+
+
+def summed(batch, distribution):
+    """Scores, and the parameter gradient of their weighted sum."""
+    weights = jnp.asarray(np.where(batch.mask, batch.old_logp, 0))
+
+    @jax.jit
+    def value(params, batch):
+        found = score(tiny.MODEL, params, batch, distribution=distribution)
+        return jnp.sum(weights * found.logp), found.logp
+
+    (_, logp), grads = jax.value_and_grad(value, has_aux=True)(tiny.params(), batch)
+    order = [
+        np.asarray(logp)[(batch.sequence == index) & batch.mask]
+        for index in range(len(batch.group))
+    ]
+    return np.asarray(logp), np.concatenate(order), grads
+
+
+def test_every_layout_scores_alike_and_filling_counts_for_nothing():
+    with tiny.cached_compilation():
+        _, expected, gradient = summed(tiny.batch("rows"), Distribution(0.7, 12))
+        assert (expected < 0).all()
+        for layout in ("filled", "packed"):
+            batch = tiny.batch(layout)
+            logp, found, other = summed(batch, Distribution(0.7, 12))
+            assert np.isfinite(logp).all()
+            assert not logp[~batch.mask].any()
+            np.testing.assert_allclose(found, expected, atol=1e-5)
+            chex.assert_tree_all_finite(other)
+            chex.assert_trees_all_close(other, gradient, atol=2e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "distribution", [Distribution(1.3, 5), Distribution(0.6, 0, 0.8)]
+)
+def test_scores_are_the_log_probabilities_of_the_sampler(distribution):
+    shape = SamplerShape(3, 2, (6,), (4, 8), steps=4, admit=3)
+    tokenizer = tiny.tokenizer()
+    sampling = Sampling(8, **dataclasses.asdict(distribution), stop_tokens=(tiny.EOS,))
+    runner = Runner(
+        generate=Sampler(tiny.MODEL, tiny.params(), shape).generate,
+        score=lambda pairs: [(0.0,)] * len(pairs),
+        encode=lambda problem: np.asarray(tokenizer.encode(problem.prompt)),
+        decode=str,
+        sampling=sampling,
+        samples=2,
+    )
+    with tiny.cached_compilation():
+        episodes = runner.collect(tiny.problems(3), (0,))
+        batch = to_batch(episodes, layout=SharedPrompt(4, 2, (6,), (8,)))
+        found = score(tiny.MODEL, tiny.params(), batch, distribution=distribution)
+    assert batch.mask.sum() > 12
+    np.testing.assert_allclose(found.logp, batch.old_logp, atol=1e-4)

@@ -37,9 +37,8 @@ METHODS = {"grpo": Grpo(kl_coef=0.5), "sft": Sft()}
 @pytest.fixture(scope="module", autouse=True)
 def _compile_quickly():
     """Compiling takes most of the time here, running almost none."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+    with tiny.cached_compilation():
+        yield
 
 
 @cache

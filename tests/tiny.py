@@ -81,7 +81,7 @@ def problems(count, seed=0, *, longest=6):
 
 @contextlib.contextmanager
 def cached_compilation():
-    """Let equal programs of the tests of this process compile once."""
+    """Let equal programs of the tests of this process compile once, and quickly."""
     names = {
         "jax_compilation_cache_dir": CACHE.name,
         "jax_persistent_cache_min_compile_time_secs": 0.0,
@@ -89,8 +89,10 @@ def cached_compilation():
     before = {name: getattr(jax.config, name) for name in names}
     for name, value in names.items():
         jax.config.update(name, value)
+    jax.config.update("jax_disable_most_optimizations", True)
     compilation_cache.reset_cache()
     yield CACHE.name
+    jax.config.update("jax_disable_most_optimizations", False)
     for name, value in before.items():
         jax.config.update(name, value)
     compilation_cache.reset_cache()
