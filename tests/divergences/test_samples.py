@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl.divergences.samples import k1, k2, k3
+from jaxrl.divergences.samples import absolute, k1, k2, k3
 
 LOGITS = jnp.array([0.3, -1.0, 0.8, 0.1])
 OTHER = jax.nn.log_softmax(jnp.array([-0.5, 0.2, 1.0, 0.4]))
@@ -64,3 +64,10 @@ def test_never_negative_and_finite(estimator, x):
     assert value >= 0
     assert np.isfinite(value)
     assert np.isfinite(gradient)
+
+
+def test_absolute_distance_pulls_alike_from_everywhere_and_not_at_all_at_zero():
+    x = jnp.array([-3.0, 0.0, 0.5])
+    gradient = jax.grad(lambda x: absolute(x, jnp.zeros_like(x)).sum())(x)
+    assert absolute(x, jnp.zeros_like(x)).tolist() == [3, 0, 0.5]
+    assert gradient.tolist() == [-1, 0, 1]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxrl.divergences.samples import k2
-from jaxrl.losses.penalty import entropy_bonus, kl_penalty
+from jaxrl.losses.penalty import adaptive_coefficient, entropy_bonus, kl_penalty
 from jaxrl.losses.supervised import nll
 from jaxrl.losses.value import clipped_value
 
@@ -67,3 +67,13 @@ def test_critic_gains_nothing_beyond_the_clip(variant):
     np.testing.assert_allclose(
         metrics["value_error"].result(), (0.9**2 + 0.1**2 + 1.9**2) / 3, rtol=1e-5
     )
+
+
+@pytest.mark.parametrize(
+    ("kl", "expected"), [(6.0, 0.1), (3.0, 0.09), (6.6, 0.105), (60.0, 0.11)]
+)
+def test_adaptive_coefficient_follows_the_kl_within_limits(kl, expected):
+    found = adaptive_coefficient(
+        jnp.float32(0.1), jnp.float32(kl), target=6.0, horizon=2.0, samples=1
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-5)

@@ -1,0 +1,88 @@
+"""Methods that differ in their surrogate: where they are one another."""
+
+import dataclasses
+import math
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrl.methods.ce_gppo import CeGppo
+from jaxrl.methods.cispo import Cispo
+from jaxrl.methods.clip_cov import ClipCov
+from jaxrl.methods.dapo import Dapo
+from jaxrl.methods.decoupled_ppo import DecoupledPpo
+from jaxrl.methods.dgpo import Dgpo
+from jaxrl.methods.gppo import Gppo
+from jaxrl.methods.kl_cov import KlCov
+from jaxrl.surrogates.ratio import mean_log_ratio, sequence_log_ratio, token_log_ratio
+from tests.laws.cases import Case, make_example
+
+close = partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-7)
+importance_sampling = Dapo(clip_low=1.0, clip_high=1e9)
+
+
+def gradient(method, batch, scores, credit=None):
+    credit = method.credit(batch) if credit is None else credit
+    return jax.grad(
+        lambda logp: (
+            method.loss(dataclasses.replace(scores, logp=logp), batch, credit).value
+        )
+    )(scores.logp)
+
+
+@pytest.mark.parametrize(
+    ("method", "other"),
+    [
+        (CeGppo(left_scale=1.0, cap=math.inf), Gppo()),
+        (CeGppo(left_scale=0.0, right_scale=0.0), Dapo(clip_high=0.2)),
+        (Dgpo(left_order=-1, right_order=1), Gppo()),
+        (Dgpo(clip_low=1.0, clip_high=1e9), importance_sampling),
+        (Cispo(upper=1e9), importance_sampling),
+        (ClipCov(cov_low=1e9), Dapo(clip_high=0.2)),
+        (KlCov(kl_coef=0.0), importance_sampling),
+    ],
+)
+def test_reduction(method, other):
+    example = jax.tree.map(jnp.asarray, make_example(Case(Dapo())))
+    scores, batch = example
+    close(*(gradient(m, batch, scores) for m in (method, other)))
+
+
+def test_clip_cov_drops_the_quota():
+    _, batch = make_example(Case(ClipCov()))
+    plain = ClipCov(cov_low=1e9).credit(batch).weights
+    weights = ClipCov(share=0.1, cov_low=-1e9, cov_high=1e9).credit(batch).weights
+    dropped = (plain != 0) & (weights == 0)
+    assert dropped.sum() == int(0.1 * batch.mask.sum())
+    close(weights[weights != 0], plain[weights != 0])
+
+
+def test_kl_cov_holds_the_quota_to_the_old_policy():
+    scores, batch = make_example(Case(KlCov()))
+    method = KlCov(share=0.1, kl_coef=0.5)
+    credit = method.credit(batch)
+    held = credit.second.weights != 0
+    assert held.sum() == int(0.1 * batch.mask.sum())
+    pull = gradient(method, batch, scores, credit) - gradient(
+        KlCov(kl_coef=0.0), batch, scores, credit
+    )
+    away = np.sign(scores.logp - batch.old_logp)
+    close(pull, np.where(held, 0.5 * credit.weights * away, 0.0))
+
+
+@pytest.mark.parametrize("level", [token_log_ratio, sequence_log_ratio, mean_log_ratio])
+def test_decoupled_ppo_corrects_and_clips_around_the_proximal_policy(level):
+    scores, batch = make_example(Case(DecoupledPpo()))
+    method = DecoupledPpo(cap=1.1, level=level)
+    proximal = batch.evidence.proximal_logp
+    credit, plain = method.credit(batch), Dapo().credit(batch)
+    log_ratio = level(proximal, batch.old_logp, batch.mask, batch.sequence)
+    close(credit.advantages, plain.advantages * np.minimum(np.exp(log_ratio), 1.1))
+    near = dataclasses.replace(batch, old_logp=proximal)
+    close(
+        gradient(method, batch, scores, credit),
+        gradient(Dapo(clip_high=0.2), near, scores, credit),
+    )
