@@ -15,7 +15,8 @@ from jaxrl.data.tokenise import prompt_tokens
 from jaxrl.errors import UserError
 from jaxrl.evaluation import Evaluation
 from jaxrl.optimizer import make_optimizer
-from jaxrl.rollout.sampler import Sampler, sampler_shape
+from jaxrl.rollout.sampler import Sampler
+from jaxrl.rollout.shapes import sampler_shape
 from jaxrl.rollout.types import Message, Problem, Sampling
 from jaxrl.setup import evaluator, load_policy, stop_tokens
 from jaxrl.step import init_state

@@ -17,7 +17,8 @@ from jaxrl.errors import UserError
 from jaxrl.evaluation import Evaluation, evaluate, final_answer
 from jaxrl.optimizer import make_optimizer
 from jaxrl.rollout.pool import RewardPool
-from jaxrl.rollout.sampler import Sampler, sampler_shape
+from jaxrl.rollout.sampler import Sampler
+from jaxrl.rollout.shapes import sampler_shape
 from jaxrl.rollout.types import Reward, Sampling
 from jaxrl.scoring import Distribution
 from jaxrl.source import DemonstrationSource, RolloutSource, Source

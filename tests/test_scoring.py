@@ -10,7 +10,8 @@ import pytest
 
 from jaxrl.rollout.batching import SharedPrompt, to_batch
 from jaxrl.rollout.runner import Runner
-from jaxrl.rollout.sampler import Sampler, SamplerShape
+from jaxrl.rollout.sampler import Sampler
+from jaxrl.rollout.shapes import SamplerShape
 from jaxrl.rollout.types import Sampling
 from jaxrl.scoring import Distribution, score, token_logprobs
 from jaxrl.truncation import kept_tokens
@@ -92,10 +93,13 @@ def test_nothing_scored_gives_zeros(variant):
 
 def test_works_under_vmap():
     hidden, matrix, ids, mask = inputs()
-    score = lambda h, m: token_logprobs(h, matrix, ids, m, tile=2 * V)[0]
+
+    def logprobs(h, m):
+        return token_logprobs(h, matrix, ids, m, tile=2 * V)[0]
+
     masks = jnp.stack([mask, ~mask])
-    batched = jax.vmap(score)(jnp.stack([hidden, 2 * hidden]), masks)
-    single = jnp.stack([score(hidden, mask), score(2 * hidden, ~mask)])
+    batched = jax.vmap(logprobs)(jnp.stack([hidden, 2 * hidden]), masks)
+    single = jnp.stack([logprobs(hidden, mask), logprobs(2 * hidden, ~mask)])
     chex.assert_trees_all_close(batched, single, atol=1e-6)
 
 

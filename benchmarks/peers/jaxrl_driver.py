@@ -16,7 +16,8 @@ from jaxrl.methods.grpo import Grpo
 from jaxrl.optimizer import make_optimizer
 from jaxrl.rollout.batching import SharedPrompt, to_batch
 from jaxrl.rollout.runner import Runner
-from jaxrl.rollout.sampler import Sampler, SamplerShape, sampler_shape
+from jaxrl.rollout.sampler import Sampler
+from jaxrl.rollout.shapes import SamplerShape, sampler_shape
 from jaxrl.rollout.types import Problem, Sampling
 from jaxrl.scoring import Distribution
 from jaxrl.step import init_state, make_credit_step, make_train_step

@@ -11,7 +11,8 @@ import pytest
 
 from jaxrl.decoding import DecodePlan, inverse_cdf, next_token
 from jaxrl.errors import UserError
-from jaxrl.rollout.sampler import Sampler, SamplerShape, sampler_shape
+from jaxrl.rollout.sampler import Sampler
+from jaxrl.rollout.shapes import SamplerShape, sampler_shape
 from jaxrl.rollout.types import Sampling
 from models.config import DecoderConfig
 from models.decoder import language_model

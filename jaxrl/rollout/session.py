@@ -1,0 +1,255 @@
+"""One call of the sampler: which row sits where, and what it has said."""
+
+import dataclasses
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from jaxrl.decoding import Block, DecodePlan, Rows, Slots
+from jaxrl.rollout.batching import ladder
+from jaxrl.rollout.programs import Layout, Programs, empty_slots
+from jaxrl.rollout.shapes import SamplerShape
+from jaxrl.rollout.types import Completion, Sampling
+from jaxrl.types import Params
+
+
+class Engine(NamedTuple):
+    """What does not change during a call.
+
+    Attributes:
+      programs: The compiled steps.
+      params: The policy.
+      version: Updates behind `params`.
+      shape: Sizes to compile for.
+      decode: Token ids to text, or None.
+    """
+
+    programs: Programs
+    params: Params
+    version: int
+    shape: SamplerShape
+    decode: Callable[[Sequence[int]], str] | None
+
+
+def decode_plan(shape: SamplerShape, sampling: Sampling) -> DecodePlan:
+    """What of a shape and a way of sampling is fixed at compile time."""
+    return DecodePlan(
+        steps=shape.steps,
+        stop_tokens=tuple(sampling.stop_tokens),
+        top_k=sampling.top_k,
+        top_p=sampling.top_p,
+    )
+
+
+@dataclasses.dataclass(eq=False)
+class Row:
+    """One response in the making; `index` names its noise."""
+
+    index: int
+    prompt: int
+    tokens: list[int] = dataclasses.field(default_factory=list)
+    logp: list[float] = dataclasses.field(default_factory=list)
+    finished: bool = False
+    live: bool = True
+
+
+class Session:
+    """One call of the sampler: which row sits where, and what it has said."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        prompts: Sequence[np.ndarray],
+        count: int,
+        sampling: Sampling,
+        seed: tuple[int, ...],
+    ):
+        """Queue the prompts; arguments as of `Sampler.generate`."""
+        self.engine, self.sampling, self.prompts = engine, sampling, prompts
+        shape = engine.shape
+        self.width = ladder(max(map(len, prompts), default=1), shape.prompt_lengths)
+        self.rows = [Row(i, i // count) for i in range(len(prompts) * count)]
+        # A group larger than a slot takes several slots.
+        self.queue = deque(
+            self.rows[
+                start + offset : min(start + offset + shape.samples, start + count)
+            ]
+            for start in range(0, len(self.rows), count)
+            for offset in range(0, count, shape.samples)
+        )
+        self.decode = engine.programs.decode(decode_plan(shape, sampling))
+        self.layouts, self.layout = shape.layouts, shape.layouts[0]
+        self.places: list[Row | None] = [None] * (self.layout[0] * self.layout[1])
+        self.slots: Slots | None = None
+        self.cursor = 0
+        self.key = jax.random.key(seed[0])
+        for part in seed[1:]:
+            self.key = jax.random.fold_in(self.key, part)
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is queued or live."""
+        return bool(self.queue) or any(row and row.live for row in self.places)
+
+    def advance(self) -> None:
+        """Admit and drop rows, then decode one block."""
+        if self.queue:
+            self._refill()
+        else:
+            self._shrink()
+        assert self.slots is not None
+        rows = self._device_rows()
+        temperature = np.float32(self.sampling.temperature)
+        block = self.decode(
+            self.engine.params,
+            self.slots,
+            rows,
+            np.int32(self.cursor),
+            self.key,
+            temperature,
+        )
+        steps = self._collect(block)
+        if any(row and row.live for row in self.places):
+            self._merge(block, steps)
+        else:
+            self.cursor = 0
+
+    def completions(self) -> list[list[Completion]]:
+        """What was drawn, for each prompt."""
+        out: list[list[Completion]] = [[] for _ in self.prompts]
+        for row in self.rows:
+            out[row.prompt].append(
+                Completion(
+                    np.asarray(row.tokens, np.int32),
+                    np.asarray(row.logp, np.float32),
+                    self.engine.version,
+                    row.finished,
+                )
+            )
+        return out
+
+    def _refill(self) -> None:
+        """Prefill queued prompts into empty slots, a fixed number at a time."""
+        group, admit = self.layout[1], self.engine.shape.admit
+        empty = [
+            slot
+            for slot in range(self.layout[0])
+            if not any(
+                row and row.live
+                for row in self.places[slot * group : (slot + 1) * group]
+            )
+        ]
+        # Waiting until a whole prefill fits wastes fewer padded prompts than it idles.
+        if len(empty) < min(admit, len(self.queue)) and len(empty) < self.layout[0]:
+            return
+        while empty and self.queue:
+            self._admit(
+                [empty.pop(0) for _ in range(min(admit, len(empty), len(self.queue)))]
+            )
+
+    def _admit(self, where: list[int]) -> None:
+        programs, admit = self.engine.programs, self.engine.shape.admit
+        tokens = np.zeros((admit, self.width), np.int32)
+        length = np.ones(admit, np.int32)
+        slots = np.full(admit, self.layout[0], np.int32)
+        for i, slot in enumerate(where):
+            members = self.queue.popleft()
+            prompt = self.prompts[members[0].prompt]
+            tokens[i, : len(prompt)], length[i], slots[i] = prompt, len(prompt), slot
+            start = slot * self.layout[1]
+            vacant = [None] * (self.layout[1] - len(members))
+            self.places[start : start + self.layout[1]] = [*members, *vacant]
+        keys, hidden = programs.prefill(self.engine.params, tokens, length)
+        if self.slots is None:
+            self.slots = empty_slots(self.layout, 0, keys, hidden)
+        self.slots = programs.admit(self.slots, slots, keys, length, hidden)
+
+    def _shrink(self) -> None:
+        """Move the live rows to the smallest layout that holds them."""
+        slots_of: dict[int, list[int]] = {}
+        for place, row in enumerate(self.places):
+            if row and row.live:
+                slots_of.setdefault(place // self.layout[1], []).append(place)
+        for layout in reversed(self.layouts[self.layouts.index(self.layout) + 1 :]):
+            parts = [
+                (slot, places[i : i + layout[1]])
+                for slot, places in slots_of.items()
+                for i in range(0, len(places), layout[1])
+            ]
+            if len(parts) <= layout[0]:
+                return self._move(layout, parts)
+
+    def _move(self, layout: Layout, parts: list[tuple[int, list[int]]]) -> None:
+        prompts = np.zeros(layout[0], np.int32)
+        rows = np.zeros(layout[0] * layout[1], np.int32)
+        places: list[Row | None] = [None] * rows.size
+        for slot, (old_slot, old_places) in enumerate(parts):
+            prompts[slot] = old_slot
+            for i, old in enumerate(old_places):
+                rows[slot * layout[1] + i] = old
+                places[slot * layout[1] + i] = self.places[old]
+        self.slots = self.engine.programs.select(self.slots, prompts, rows)
+        self.layout, self.places = layout, places
+
+    def _device_rows(self) -> Rows:
+        live = [row if row and row.live else None for row in self.places]
+        return Rows(
+            index=np.array([row.index if row else 0 for row in live], np.int32),
+            length=np.array([len(row.tokens) if row else 0 for row in live], np.int32),
+            limit=np.full(len(live), self.sampling.max_new_tokens, np.int32),
+            live=np.array([row is not None for row in live]),
+        )
+
+    def _collect(self, block: Block) -> int:
+        """Hand out the block's tokens; returns how many steps it took."""
+        drawn = jax.device_get((block.tokens, block.logp, block.count))
+        stops = set(self.sampling.stop_tokens)
+        for row, tokens, logp, count in zip(self.places, *drawn, strict=True):
+            if row is None or not row.live:
+                continue
+            row.tokens += tokens[:count].tolist()
+            row.logp += logp[:count].tolist()
+            row.finished = row.tokens[-1] in stops
+            if self.sampling.stop_strings:
+                self._stop_at_string(row, int(count))
+            full = len(row.tokens) >= self.sampling.max_new_tokens
+            row.live = not (row.finished or full)
+        return int(drawn[2].max())
+
+    def _stop_at_string(self, row: Row, new: int) -> None:
+        """Cut a row behind the first token that completes a stop string."""
+        decode = self.engine.decode
+        assert decode is not None
+        strings = self.sampling.stop_strings
+        if not any(string in decode(row.tokens) for string in strings):
+            return
+        for length in range(len(row.tokens) - new + 1, len(row.tokens) + 1):
+            text = decode(row.tokens[:length])
+            if any(string in text for string in strings):
+                row.tokens, row.logp = row.tokens[:length], row.logp[:length]
+                row.finished = True
+                return
+
+    def _merge(self, block: Block, steps: int) -> None:
+        """Append the block to the cache; make room by growing it or by shifting out."""
+        assert self.slots is not None
+        programs, shape = self.engine.programs, self.engine.shape
+        size = self.slots.cache.key.shape[-1]
+        if self.cursor + shape.steps <= size:
+            self.slots = programs.merge(self.slots, block, np.int32(self.cursor))
+            self.cursor += steps
+            return
+        # Live rows have said at most `longest` tokens; what lies before is of the dead.
+        longest = max(
+            (len(row.tokens) for row in self.places if row and row.live), default=steps
+        )
+        start = max(0, self.cursor + steps - longest)
+        needed = self.cursor - start + shape.steps
+        columns = max(size, ladder(needed, shape.cache_lengths))
+        self.slots = programs.resize(
+            self.slots, block, np.int32(self.cursor), np.int32(start), columns=columns
+        )
+        self.cursor += steps - start
