@@ -52,5 +52,5 @@ def test_a_source_goes_on_where_its_state_was_taken():
 
 def test_an_example_too_long_for_the_model_is_named():
     problems = [Problem("short", "1", "2"), Problem("long", "1" * 18, "22")]
-    with pytest.raises(UserError, match="problem long: .* 21 tokens, the model takes"):
+    with pytest.raises(UserError, match=r"problem long: .* 21 tokens, the model takes"):
         source(problems)
