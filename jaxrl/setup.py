@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 
 import jax
-import numpy as np
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from jaxrl.config import Demonstrations, RunConfig
@@ -240,7 +239,8 @@ def _score_step(
         reference = partial(make(frozen_model, as_reference), frozen)
 
     def score(params: Params, batch: Batch) -> Batch:
-        batch = jax.tree.map(np.asarray, batch)
+        # Placed once; the steps that follow would each transfer it again.
+        batch = jax.device_put(batch)
         if old is not None:
             batch = old(params, batch)
         return batch if reference is None else reference(batch)
