@@ -78,3 +78,10 @@ def test_vespo_by_hand():
     np.testing.assert_allclose(
         found, [0.216 * np.exp(0.8), 1.728 * np.exp(-0.4)], rtol=1e-5
     )
+
+
+def test_topr_tapers_bad_sequences_only():
+    """The good one has ratio 0.6, the bad one 1.2."""
+    found = topr(LOGP, OLD, jnp.array([[1.0] * 3, [-1.0] * 3]), MASK)
+    np.testing.assert_array_equal(found.slope, np.ones((2, 3)))
+    np.testing.assert_allclose(found.value, np.where(MASK, LOGP, 0.0), rtol=1e-6)
