@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -109,3 +110,22 @@ def test_totals_and_lengths_follow_the_sequence_not_the_row(variant):
     np.testing.assert_array_equal(found, [3, 18, 2, 0])
     counted = lengths(sequence, mask, num_sequences=4)
     np.testing.assert_array_equal(counted, [1, 3, 1, 0])
+
+
+def test_computed_rewards_that_are_equal_are_worth_exactly_nothing():
+    """The compiler may fuse the product into a subtraction, rounded only once.
+
+    It does so where it optimises, which conftest.py turns off.
+    """
+    group = np.array([2, 0, 2, 1, 0, 1, 0, 7])
+    level = (0.1 * (1 + group)).astype(np.float32)
+
+    @partial(jax.jit, compiler_options={"xla_backend_optimization_level": 3})
+    def credit(columns):
+        answer, form, process = columns.T
+        rewards = process * (0.9 * answer + 0.1 * form)
+        alike = partial(group_normalised, num_groups=8, ddof=0)
+        return rewards, alike(rewards, jnp.asarray(group))
+
+    _, found = credit(np.broadcast_to(level[:, None], (8, 3)))
+    np.testing.assert_array_equal(found[:7], np.zeros(7))
