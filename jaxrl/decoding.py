@@ -221,7 +221,8 @@ def decode_block(
     size = rows.live.size
     group = size // slots.prompt_length.size
     offset = jnp.repeat(slots.prompt_length, group)
-    earlier = _earlier(slots, rows, cursor)
+    params = {**params, "layers": model.split(params["layers"])}
+    earlier = _earlier(model, slots, rows, cursor)
     noise = jax.vmap(jax.random.fold_in, (None, 0))(key, rows.index)
     draw = jax.vmap(lambda k, t: jax.random.uniform(jax.random.fold_in(k, t)))
     columns = jnp.arange(plan.steps)[None]
@@ -246,19 +247,28 @@ def decode_block(
             tokens=put(block.tokens, token[:, None], i, axis=1),
             logp=put(block.logp, logp[:, None], i, axis=1),
             count=block.count + carry.live.astype(jnp.int32),
-            keys=KeyValues(
-                put(block.keys.key, new.key, i, axis=4),
-                put(block.keys.value, new.value, i, axis=3),
+            keys=jax.tree.map(
+                lambda old, new: KeyValues(
+                    put(old.key, new.key, i, axis=-1),
+                    put(old.value, new.value, i, axis=-2),
+                ),
+                block.keys,
+                new,
+                is_leaf=lambda x: isinstance(x, KeyValues),
             ),
             hidden=hidden[:, 0],
         )
         live = carry.live & ~stopped & (length + 1 < rows.limit)
         return _Carry(i + 1, live, block)
 
-    start = _Carry(jnp.int32(0), rows.live, _empty_block(slots, plan.steps))
-    return jax.lax.while_loop(
-        lambda carry: (carry.step < plan.steps) & jnp.any(carry.live), step, start
+    empty = _empty_block(slots, plan.steps)
+    empty = empty._replace(keys=model.split(empty.keys))
+    block = jax.lax.while_loop(
+        lambda carry: (carry.step < plan.steps) & jnp.any(carry.live),
+        step,
+        _Carry(jnp.int32(0), rows.live, empty),
     ).block
+    return block._replace(keys=model.join(block.keys))
 
 
 class _Carry(NamedTuple):
@@ -267,16 +277,19 @@ class _Carry(NamedTuple):
     block: Block
 
 
-def _earlier(slots: Slots, rows: Rows, cursor: Array) -> tuple[Context, ...]:
+def _earlier(
+    model: LanguageModel, slots: Slots, rows: Rows, cursor: Array
+) -> tuple[Context, ...]:
     """The prompts and, if it has columns, the cache, as contexts."""
     columns = jnp.arange(slots.prompt.key.shape[-1])[None]
-    prompt = Context(slots.prompt, columns < slots.prompt_length[:, None])
+    prompt = Context(model.split(slots.prompt), columns < slots.prompt_length[:, None])
     size = slots.cache.key.shape[-1]
     if not size:
         return (prompt,)
     columns = jnp.arange(size)[None]
     first = (cursor - rows.length)[:, None]
-    return prompt, Context(slots.cache, (columns >= first) & (columns < cursor))
+    visible = (columns >= first) & (columns < cursor)
+    return prompt, Context(model.split(slots.cache), visible)
 
 
 def _empty_block(slots: Slots, steps: int) -> Block:

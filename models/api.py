@@ -8,6 +8,7 @@ The model never writes into a cache. It takes the keys and values of earlier tok
 kept. Prefill, training, training with a shared prompt and decoding are one function.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -75,14 +76,24 @@ class Forward(Protocol):
 class LanguageModel(NamedTuple):
     """A decoder as pure functions.
 
+    Whoever calls `forward` many times with the same parameters and contexts, as
+    decoding does, splits them first, so that no call copies a layer out of its stack:
+    `forward` then takes `params` with split `layers`, contexts with split keys, and
+    returns split keys.
+
     Attributes:
       config: The architecture, a hashable dataclass (`models.config.DecoderConfig`).
       init: `key -> params`, random parameters.
       forward: See `Forward`.
       unembedding: `params -> [V, E]`; logits are `hidden @ unembedding.T`.
+      split: A tree of arrays with a leading axis L to a tuple of one tree per layer;
+        the same tree if this model scans its layers.
+      join: Undoes `split`.
     """
 
     config: Any
     init: Any
     forward: Forward
     unembedding: Any
+    split: Callable[[Any], Any]
+    join: Callable[[Any], Any]

@@ -1,6 +1,9 @@
 """A decoder of the Llama and Qwen families as a `LanguageModel`."""
 
+from collections.abc import Callable, Sequence
 from functools import partial
+from operator import itemgetter
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +14,7 @@ from models.config import DecoderConfig
 from models.layers import Block, RMSNorm, rotations
 
 # Up to this depth layers are unrolled: on CPU a scan copies each layer's parameters
-# and hides the layers from each other's fusions.
+# and hides the layers from each other's fusions. Beyond it compile time matters more.
 UNROLLED_LAYERS = 8
 
 
@@ -22,11 +25,14 @@ def language_model(config: DecoderConfig) -> LanguageModel:
     `models.layers.Block`, each with a leading axis L), `norm`, and `unembedding [V, E]`
     unless embeddings are tied.
     """
+    shallow = config.num_layers <= UNROLLED_LAYERS
     return LanguageModel(
         config=config,
         init=partial(init, config),
         forward=partial(forward, config),
         unembedding=unembedding,
+        split=partial(_split, config.num_layers) if shallow else _same,
+        join=_join if shallow else _same,
     )
 
 
@@ -72,12 +78,39 @@ def forward(
 
     if config.remat:
         layer = jax.checkpoint(layer)
-    unroll = config.num_layers if config.num_layers <= UNROLLED_LAYERS else 1
-    x, keys = jax.lax.scan(
-        layer, x, (params["layers"], tuple(c.keys for c in contexts)), unroll=unroll
-    )
+    layers, earlier = params["layers"], tuple(c.keys for c in contexts)
+    if isinstance(layers, tuple):
+        x, keys = _unrolled(layer, x, layers, earlier)
+    elif config.num_layers <= UNROLLED_LAYERS:
+        layers, *earlier = (_split(config.num_layers, y) for y in (layers, *earlier))
+        x, keys = _unrolled(layer, x, layers, earlier)
+        keys = _join(keys)
+    else:
+        x, keys = jax.lax.scan(layer, x, (layers, earlier))
     norm = nnx.eval_shape(lambda: _final_norm(config))
     return _filled(norm, params["norm"])(x), keys
+
+
+def _unrolled(
+    layer: Callable[..., Any], x: Array, layers: Sequence, contexts: Sequence
+) -> tuple[Array, tuple[KeyValues, ...]]:
+    keys = []
+    for inputs in zip(layers, *contexts, strict=True):
+        x, new = layer(x, (inputs[0], inputs[1:]))
+        keys.append(new)
+    return x, tuple(keys)
+
+
+def _split(count: int, tree: Any) -> tuple:
+    return tuple(jax.tree.map(itemgetter(i), tree) for i in range(count))
+
+
+def _join(layers: tuple) -> Any:
+    return jax.tree.map(lambda *x: jnp.stack(x), *layers)
+
+
+def _same(tree: Any) -> Any:
+    return tree
 
 
 def unembedding(params: Params) -> Array:
