@@ -15,10 +15,10 @@ quickstart: .venv/.core ## Teach a small language model arithmetic, about 6 minu
 	@$(BIN)/jaxrl quickstart
 
 test: .venv/.dev ## Run the tests, less than 10 minutes on 2 cores
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n auto --maxprocesses 4
 
 slow: .venv/.dev ## Run the tests that `make test` leaves out
-	@$(BIN)/python -m pytest -q -m slow
+	@$(BIN)/python -m pytest -q -n auto --maxprocesses 4 -m slow
 
 lint: .venv/.dev ## Check format, style and types
 	@$(BIN)/ruff format --check $(SOURCES)

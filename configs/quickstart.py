@@ -3,12 +3,14 @@
 Paper: Shao et al., 2024, DeepSeekMath, arXiv:2402.03300 (GRPO).
 
     make quickstart                       # writes runs/quickstart, warm-up included
-    jaxrl train configs/quickstart.py --name again --method.clip-high 0.28
+    jaxrl train configs/quickstart.py --method.clip-high 0.28
 
 Hardware: 2 CPU cores.
 Expected: see configs/README.md, quickstart.
 """
 
+import dataclasses
+
 from jaxrl.quickstart import OUTPUT, grpo_config
 
-config = grpo_config(OUTPUT, seed=0)
+config = dataclasses.replace(grpo_config(OUTPUT, seed=0), name="quickstart")

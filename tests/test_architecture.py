@@ -18,7 +18,7 @@ KERNELS = (
     ("types",),
     ("masking",),
     ("segments",),
-    ("weights", "advantages", "surrogates", "divergences"),
+    ("weights", "advantages", "surrogates", "divergences", "contrast"),
     ("losses",),
     ("methods",),
 )

@@ -37,8 +37,8 @@ def forward_kl(logp: Array, top: TopK) -> Array:
     Reference: Agarwal et al., 2024, On-Policy Distillation of Language Models (GKD),
     section 2, arXiv:2306.13649.
 
-    >>> one = jnp.ones((1, 1, 1), int)
-    >>> top = TopK(one, 0.0 * one, one > 0)
+    >>> one = jnp.ones((1, 1, 1))
+    >>> top = TopK(one.astype(int), 0.0 * one, one > 0)
     >>> forward_kl(-2.0 * one, top).tolist()
     [[2.0]]
     """
@@ -62,8 +62,8 @@ def reverse_kl(logp: Array, top: TopK) -> Array:
 
     Reference: Gu et al., 2024, MiniLLM, equation 1, arXiv:2306.08543.
 
-    >>> one = jnp.ones((1, 1, 1), int)
-    >>> top = TopK(one, -2.0 * one, one > 0)
+    >>> one = jnp.ones((1, 1, 1))
+    >>> top = TopK(one.astype(int), -2.0 * one, one > 0)
     >>> reverse_kl(0.0 * one, top).tolist()
     [[2.0]]
     """
@@ -87,8 +87,8 @@ def mixed_kl(logp: Array, top: TopK, *, forward: float = 1.0) -> Array:
 
     Reference: the AOPD release (arXiv:2605.06387); the paper has the forward KL alone.
 
-    >>> one = jnp.ones((1, 1, 1), int)
-    >>> top = TopK(one, 0.0 * one, one > 0)
+    >>> one = jnp.ones((1, 1, 1))
+    >>> top = TopK(one.astype(int), 0.0 * one, one > 0)
     >>> mixed_kl(-2.0 * one, top, forward=1.0).tolist()
     [[2.0]]
     """
@@ -115,8 +115,8 @@ def jensen_shannon(logp: Array, top: TopK, *, beta: float = 0.5) -> Array:
     Reference: Agarwal et al., 2024, On-Policy Distillation of Language Models (GKD),
     section 2, arXiv:2306.13649.
 
-    >>> one = jnp.ones((1, 1, 1), int)
-    >>> top = TopK(one, 0.0 * one, one > 0)
+    >>> one = jnp.ones((1, 1, 1))
+    >>> top = TopK(one.astype(int), 0.0 * one, one > 0)
     >>> jensen_shannon(0.0 * one, top).tolist()
     [[0.0]]
     """
@@ -150,8 +150,8 @@ def as_given(logp: Array, top: TopK) -> tuple[Array, TopK]:
     Returns:
       Both, unchanged.
 
-    >>> one = jnp.ones((1, 1, 1), int)
-    >>> top = TopK(one, 0.0 * one, one > 0)
+    >>> one = jnp.ones((1, 1, 1))
+    >>> top = TopK(one.astype(int), 0.0 * one, one > 0)
     >>> as_given(top.logp, top)[0].tolist()
     [[[0.0]]]
     """
@@ -170,8 +170,8 @@ def renormalised(logp: Array, top: TopK) -> tuple[Array, TopK]:
     Returns:
       Both, each summing to 1 over the valid tokens.
 
-    >>> one = jnp.ones((1, 1, 1), int)
-    >>> top = TopK(one, 0.0 * one, one > 0)
+    >>> one = jnp.ones((1, 1, 1))
+    >>> top = TopK(one.astype(int), 0.0 * one, one > 0)
     >>> renormalised(-2.0 * one, top)[0].tolist()
     [[[0.0]]]
     """
@@ -193,8 +193,8 @@ def with_tail(logp: Array, top: TopK) -> tuple[Array, TopK]:
     Returns:
       Both with K + 1 outcomes; the last has id -1.
 
-    >>> one = jnp.ones((1, 1, 1), int)
-    >>> top = TopK(one, jnp.log(0.75 * one), one > 0)
+    >>> one = jnp.ones((1, 1, 1))
+    >>> top = TopK(one.astype(int), jnp.log(0.75 * one), one > 0)
     >>> print(jnp.exp(with_tail(top.logp, top)[0]).round(2))
     [[[0.75 0.25]]]
     """

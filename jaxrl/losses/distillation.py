@@ -39,8 +39,8 @@ def divergence_loss(
       The loss, nats. Metric `divergence`: mean over the trained tokens.
 
     >>> from jaxrl.divergences.top_k import forward_kl
-    >>> one = jnp.ones((1, 1, 1), int)
-    >>> top, x = TopK(one, 0.0 * one, one > 0), -2.0 * one
+    >>> one = jnp.ones((1, 1, 1))
+    >>> top, x = TopK(one.astype(int), 0.0 * one, one > 0), -2.0 * one
     >>> float(divergence_loss(x, top, 1.0 * one[0], divergence=forward_kl).value)
     2.0
     """
