@@ -16,10 +16,14 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxrl.truncation import kept_tokens
 from jaxrl.types import Array, Params
 from models.api import Context, KeyValues, LanguageModel
+
+HostArray = Array | np.ndarray
+"""Made by the host, read by the device."""
 
 
 class Slots(NamedTuple):
@@ -44,14 +48,14 @@ class Block(NamedTuple):
     Attributes:
       tokens: int32 [B, K].
       logp: float32 [B, K].
-      count: int32 [B]. Tokens of this block that belong to the row.
+      drawn: int32 [B]. Tokens of this block that belong to the row.
       keys: Keys and values of the block's tokens, [.., B, .., K].
       hidden: float [B, E]. The state that predicts what follows.
     """
 
     tokens: Array
     logp: Array
-    count: Array
+    drawn: Array
     keys: KeyValues
     hidden: Array
 
@@ -60,16 +64,16 @@ class Rows(NamedTuple):
     """What the host knows of each row and sends along with every block.
 
     Attributes:
-      index: int32 [B]. Names the row's noise; unique within a call.
+      name: int32 [B]. Names the row's noise; unique within a call.
       length: int32 [B]. Tokens generated so far.
       limit: int32 [B]. Tokens to generate at most.
       live: bool [B].
     """
 
-    index: Array
-    length: Array
-    limit: Array
-    live: Array
+    name: HostArray
+    length: HostArray
+    limit: HostArray
+    live: HostArray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,7 +206,7 @@ def decode_block(
     """Draw up to K tokens for every live row.
 
     Stops early when no row is live. The noise of a token depends on the key, the row's
-    index and its position only, so neither the company a row keeps nor the shapes of a
+    name and its position only, so neither the company a row keeps nor the shapes of a
     block change what it says.
 
     Args:
@@ -216,14 +220,15 @@ def decode_block(
       temperature: float32 []; 0 is greedy.
 
     Returns:
-      The block; dead rows and steps not taken hold arbitrary tokens and count 0.
+      The block; dead rows and steps not taken hold arbitrary tokens, which `drawn`
+      does not count.
     """
     size = rows.live.size
     group = size // slots.prompt_length.size
     offset = jnp.repeat(slots.prompt_length, group)
     params = {**params, "layers": model.split(params["layers"])}
     earlier = _earlier(model, slots, rows, cursor)
-    noise = jax.vmap(jax.random.fold_in, (None, 0))(key, rows.index)
+    noise = jax.vmap(jax.random.fold_in, (None, 0))(key, rows.name)
     draw = jax.vmap(lambda k, t: jax.random.uniform(jax.random.fold_in(k, t)))
     columns = jnp.arange(plan.steps)[None]
     stops = jnp.asarray(plan.stop_tokens, jnp.int32)[None]
@@ -246,7 +251,7 @@ def decode_block(
         block = Block(
             tokens=put(block.tokens, token[:, None], i, axis=1),
             logp=put(block.logp, logp[:, None], i, axis=1),
-            count=block.count + carry.live.astype(jnp.int32),
+            drawn=block.drawn + carry.live.astype(jnp.int32),
             keys=jax.tree.map(
                 lambda old, new: KeyValues(
                     put(old.key, new.key, i, axis=-1),
@@ -266,7 +271,7 @@ def decode_block(
     block = jax.lax.while_loop(
         lambda carry: (carry.step < plan.steps) & jnp.any(carry.live),
         step,
-        _Carry(jnp.int32(0), rows.live, empty),
+        _Carry(jnp.int32(0), jnp.asarray(rows.live), empty),
     ).block
     return block._replace(keys=model.join(block.keys))
 
@@ -298,7 +303,7 @@ def _empty_block(slots: Slots, steps: int) -> Block:
     return Block(
         tokens=jnp.zeros((size, steps), jnp.int32),
         logp=jnp.zeros((size, steps), jnp.float32),
-        count=jnp.zeros(size, jnp.int32),
+        drawn=jnp.zeros(size, jnp.int32),
         keys=KeyValues(
             jnp.zeros((layers, size, heads, dim, steps), dtype),
             jnp.zeros((layers, size, heads, steps, dim), dtype),

@@ -4,14 +4,13 @@ import contextlib
 import dataclasses
 import json
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 
 import jax
 
 from jaxrl.checkpoint import Checkpoints
 from jaxrl.config import OptimizerConfig, RunConfig
-from jaxrl.data.tokenise import prompt_tokens
+from jaxrl.data.tokenise import decoder, prompt_tokens
 from jaxrl.errors import UserError
 from jaxrl.evaluation import Evaluation
 from jaxrl.optimizer import make_optimizer
@@ -81,7 +80,7 @@ def sample(
         max_prompt_tokens=max(1, len(tokens)),
         max_new_tokens=sampling.max_new_tokens,
     )
-    decode = partial(tokenizer.decode, skip_special_tokens=True)
+    decode = decoder(tokenizer)
     sampler = Sampler(model, params, shape, decode=decode)
     yield from text_pieces(sampler.stream(tokens, sampling, (seed,)), decode)
 

@@ -5,13 +5,14 @@ import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from jaxrl.config import Demonstrations, RunConfig
 from jaxrl.data.sources import problems
-from jaxrl.data.tokenise import check_lengths, prompt_tokens
+from jaxrl.data.tokenise import check_lengths, decoder, prompt_tokens
 from jaxrl.errors import UserError
 from jaxrl.evaluation import Evaluation, evaluate, final_answer
 from jaxrl.optimizer import make_optimizer
@@ -123,7 +124,7 @@ def make_source(config: RunConfig, policy: Policy) -> Iterator[Source]:
         max_prompt_tokens=data.max_prompt_tokens,
         max_new_tokens=data.max_new_tokens,
     )
-    decode = partial(tokenizer.decode, skip_special_tokens=True)
+    decode = decoder(tokenizer)
     sampler = Sampler(policy.model, policy.params, shape, decode=decode)
     rewards = data.reward if isinstance(data.reward, tuple) else (data.reward,)
     workers, deadline = data.reward_workers, data.reward_deadline
@@ -150,7 +151,7 @@ def evaluator(config: RunConfig, policy: Policy) -> Iterator[Evaluate | None]:
         ),
         max_new_tokens=policy.sampling.max_new_tokens,
     )
-    decode = partial(tokenizer.decode, skip_special_tokens=True)
+    decode = decoder(tokenizer)
     sampler = Sampler(policy.model, policy.params, shape, decode=decode)
     reward = evaluation_reward(config)
     with RewardPool(workers=1, deadline=30.0) as pool:
@@ -188,11 +189,11 @@ def evaluation_reward(config: RunConfig) -> Reward:
 
 def stop_tokens(path: Path, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
     """Tokens that end a response: the tokenizer's and the generation config's."""
-    found = {tokenizer.eos_token_id}
+    found: list[Any] = [tokenizer.eos_token_id]
     if (path / "generation_config.json").exists():
         more = GenerationConfig.from_pretrained(path).eos_token_id
-        found |= set(more) if isinstance(more, Sequence) else {more}
-    return tuple(sorted(token for token in found if token is not None))
+        found += more if isinstance(more, Sequence) else [more]
+    return tuple(sorted({token for token in found if token is not None}))
 
 
 def _load(config: RunConfig, path: Path) -> tuple[LanguageModel, Params]:

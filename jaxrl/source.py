@@ -10,7 +10,12 @@ from transformers import PreTrainedTokenizerBase
 from jaxrl.config import Demonstrations, Rollouts, RunConfig
 from jaxrl.data.prompts import PromptIterator
 from jaxrl.data.sources import demonstrations, problems
-from jaxrl.data.tokenise import check_lengths, demonstration_tokens, prompt_tokens
+from jaxrl.data.tokenise import (
+    check_lengths,
+    decoder,
+    demonstration_tokens,
+    prompt_tokens,
+)
 from jaxrl.errors import UserError
 from jaxrl.report import append_transcripts, transcript
 from jaxrl.rollout.batching import (
@@ -126,7 +131,7 @@ class RolloutSource:
             generate=sampler.generate,
             score=score,
             encode=partial(prompt_tokens, tokenizer),
-            decode=partial(tokenizer.decode, skip_special_tokens=True),
+            decode=decoder(tokenizer),
             sampling=sampling,
             samples=data.samples_per_prompt,
         )

@@ -11,6 +11,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import optax
+from jax.typing import ArrayLike
 
 from jaxrl.layout import joined, micro_batches
 from jaxrl.scoring import Distribution, score
@@ -30,7 +31,7 @@ Metrics = dict[str, Array]
 
 ScoreStep = Callable[[Params, Batch], Batch]
 CreditStep = Callable[[Batch], Credit]
-TrainStep = Callable[[TrainState, Batch, Credit, Array], tuple[TrainState, Metrics]]
+TrainStep = Callable[[TrainState, Batch, Credit, ArrayLike], tuple[TrainState, Metrics]]
 
 
 def init_state(params: Params, optimizer: optax.GradientTransformation) -> TrainState:

@@ -160,7 +160,8 @@ def _keep_skipped(path: Path, batch: Batch, credit: Credit) -> None:
     """Save the batch of a non-finite update, so that somebody can look at it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     leaves = jax.tree_util.tree_leaves_with_path({"batch": batch, "credit": credit})
-    np.savez(path, **{jax.tree_util.keystr(k): np.asarray(v) for k, v in leaves})
+    arrays: dict[str, Any] = {jax.tree_util.keystr(k): np.asarray(v) for k, v in leaves}
+    np.savez(path, **arrays)
     _log.warning("skipped a non-finite update; its batch is in %s", path)
 
 

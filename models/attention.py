@@ -3,6 +3,8 @@
 Letters beyond `models.api`: H query heads, K = H / J query heads per key-value head.
 """
 
+from functools import reduce
+
 import jax
 import jax.numpy as jnp
 
@@ -41,12 +43,10 @@ def attend(
     ]
     peaks = [jnp.max(scores, axis=-1, keepdims=True) for scores, _ in parts]
     peak = jax.lax.stop_gradient(jnp.stack(peaks).max(axis=0))
-    total, out = 0.0, 0.0
-    for scores, value in parts:
-        mass = jnp.exp(scores - peak)
-        total += jnp.sum(mass, axis=-1, keepdims=True)
-        out += _shared_matmul(mass.astype(value.dtype), value)
-    return (out / total).astype(query.dtype)
+    parts = [(jnp.exp(scores - peak), value) for scores, value in parts]
+    total = [jnp.sum(mass, axis=-1, keepdims=True) for mass, _ in parts]
+    out = [_shared_matmul(mass.astype(value.dtype), value) for mass, value in parts]
+    return (reduce(jnp.add, out) / reduce(jnp.add, total)).astype(query.dtype)
 
 
 def _own_scores(query: Array, key: Array, segments: Array) -> Array:

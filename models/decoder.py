@@ -78,6 +78,7 @@ def forward(
 
     if config.remat:
         layer = jax.checkpoint(layer)
+    keys: Any
     layers, earlier = params["layers"], tuple(c.keys for c in contexts)
     if isinstance(layers, tuple):
         x, keys = _unrolled(layer, x, layers, earlier)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,6 +41,17 @@ def prompt_tokens(tokenizer: PreTrainedTokenizerBase, problem: Problem) -> np.nd
         return_dict=False,
     )
     return np.asarray(tokens, np.int32)
+
+
+def decoder(
+    tokenizer: PreTrainedTokenizerBase,
+) -> Callable[[Sequence[int] | np.ndarray], str]:
+    """A function from response tokens to their text, without special tokens.
+
+    Args:
+      tokenizer: A Hugging Face tokenizer.
+    """
+    return lambda tokens: str(tokenizer.decode(list(tokens), skip_special_tokens=True))
 
 
 def demonstration_tokens(

@@ -2,7 +2,6 @@
 
 import dataclasses
 from functools import partial
-from typing import ClassVar
 
 from jaxrl.losses.policy import policy_gradient
 from jaxrl.methods.credit import group_credit
@@ -24,7 +23,11 @@ class Cispo:
 
     lower: float = 0.0
     upper: float = 5.0
-    needs: ClassVar[Needs] = Needs(groups=True)
+
+    @property
+    def needs(self) -> Needs:
+        """What the scoring steps compute for it."""
+        return Needs(groups=True)
 
     def credit(self, batch: Batch) -> Credit:
         """Normalise rewards within groups; weigh tokens alike."""

@@ -2,7 +2,6 @@
 
 import dataclasses
 from functools import partial
-from typing import ClassVar
 
 import jax.numpy as jnp
 
@@ -36,7 +35,11 @@ class ClipCov:
     cov_high: float = 5.0
     clip_low: float = 0.2
     clip_high: float = 0.2
-    needs: ClassVar[Needs] = Needs(groups=True)
+
+    @property
+    def needs(self) -> Needs:
+        """What the scoring steps compute for it."""
+        return Needs(groups=True)
 
     def credit(self, batch: Batch) -> Credit:
         """Normalise rewards within groups; weigh tokens alike, some not at all."""

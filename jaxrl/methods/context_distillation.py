@@ -1,7 +1,6 @@
 """Putting what a context says into the weights."""
 
 import dataclasses
-from typing import ClassVar
 
 import jax.numpy as jnp
 
@@ -30,7 +29,11 @@ class ContextDistillation:
     """
 
     surrogate: SurrogateFunction = dual_clipped
-    needs: ClassVar[Needs] = Needs(other_context=True)
+
+    @property
+    def needs(self) -> Needs:
+        """What the scoring steps compute for it."""
+        return Needs(other_context=True)
 
     def credit(self, batch: Batch) -> Credit:
         """The log-ratio of both contexts; weigh tokens alike."""

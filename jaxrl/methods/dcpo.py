@@ -2,7 +2,6 @@
 
 import dataclasses
 from functools import partial
-from typing import ClassVar
 
 from jaxrl.losses.policy import policy_gradient
 from jaxrl.methods.credit import group_credit
@@ -29,7 +28,11 @@ class Dcpo:
     clip_high: float = 0.2
     widest: float = 10.0
     cap: float = 10.0
-    needs: ClassVar[Needs] = Needs(groups=True)
+
+    @property
+    def needs(self) -> Needs:
+        """What the scoring steps compute for it."""
+        return Needs(groups=True)
 
     def credit(self, batch: Batch) -> Credit:
         """Normalise rewards within groups; weigh tokens alike."""

@@ -2,7 +2,6 @@
 
 import dataclasses
 from functools import partial
-from typing import ClassVar
 
 from jaxrl.losses.policy import policy_gradient
 from jaxrl.methods.credit import group_credit
@@ -35,7 +34,11 @@ class DecoupledPpo:
     clip_high: float = 0.2
     cap: float = 2.0
     level: Level = token_log_ratio
-    needs: ClassVar[Needs] = Needs(groups=True, proximal=True)
+
+    @property
+    def needs(self) -> Needs:
+        """What the scoring steps compute for it."""
+        return Needs(groups=True, proximal=True)
 
     def credit(self, batch: Batch) -> Credit:
         """Normalise rewards within groups, times the correction; weigh tokens alike."""

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import ClassVar
 
 from jaxrl.losses.preference import PairLoss, SequenceScore, logistic, summed
 from jaxrl.losses.preference_variants import reverse_kl_link
@@ -26,7 +25,11 @@ class Dpo:
     pair_loss: PairLoss = logistic
     score: SequenceScore = summed
     link: Callable[[Array], Array] = reverse_kl_link
-    needs: ClassVar[Needs] = Needs(reference=True)
+
+    @property
+    def needs(self) -> Needs:
+        """What the scoring steps compute for it."""
+        return Needs(reference=True)
 
     def credit(self, pairs: Pairs) -> Credit:
         """Weigh pairs alike."""

@@ -2,7 +2,6 @@
 
 import dataclasses
 from functools import partial
-from typing import ClassVar
 
 from jaxrl.advantages.groups import group_centred, spread
 from jaxrl.losses.policy import policy_gradient
@@ -27,7 +26,11 @@ class DrGrpo:
     length: int
     clip_low: float = 0.2
     clip_high: float = 0.2
-    needs: ClassVar[Needs] = Needs(groups=True)
+
+    @property
+    def needs(self) -> Needs:
+        """What the scoring steps compute for it."""
+        return Needs(groups=True)
 
     def credit(self, batch: Batch) -> Credit:
         """Centre rewards within groups; weigh tokens alike, by a constant."""

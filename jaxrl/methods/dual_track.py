@@ -1,7 +1,6 @@
 """Dual-track GRPO."""
 
 import dataclasses
-from typing import ClassVar
 
 import jax.numpy as jnp
 
@@ -33,7 +32,11 @@ class DualTrackGrpo:
     limit: float = 10.0
     clip_low: float = 0.2
     clip_high: float = 0.28
-    needs: ClassVar[Needs] = Needs(groups=True)
+
+    @property
+    def needs(self) -> Needs:
+        """What the scoring steps compute for it."""
+        return Needs(groups=True)
 
     def credit(self, batch: Batch) -> Credit:
         """Normalise both rewards within groups; weigh sequences alike in each track."""

@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import ClassVar
 
 from jaxrl.advantages.groups import group_normalised, lengths, spread
 from jaxrl.advantages.modulation import dynamo, entropy_change_of_update
@@ -43,7 +42,11 @@ class DynaMo:
     clip_low: float = 0.2
     clip_high: float = 0.28
     cap: float = 10.0
-    needs: ClassVar[Needs] = Needs(groups=True, entropy=True)
+
+    @property
+    def needs(self) -> Needs:
+        """What the scoring steps compute for it."""
+        return Needs(groups=True, entropy=True)
 
     def credit(self, batch: Batch) -> Credit:
         """Normalise within groups, then modulate tokens; weigh tokens alike."""

@@ -1,7 +1,6 @@
 """On-policy distillation that goes beyond the teacher."""
 
 import dataclasses
-from typing import ClassVar
 
 from jaxrl.advantages.teacher import generalised_log_ratio
 from jaxrl.losses.policy import SurrogateFunction, policy_gradient
@@ -26,7 +25,11 @@ class GeneralisedOpd:
 
     extrapolation: float = 1.25
     surrogate: SurrogateFunction = dual_clipped
-    needs: ClassVar[Needs] = Needs(teacher=True, reference=True)
+
+    @property
+    def needs(self) -> Needs:
+        """What the scoring steps compute for it."""
+        return Needs(teacher=True, reference=True)
 
     def credit(self, batch: Batch) -> Credit:
         """Teacher against reference against student; weigh tokens alike."""

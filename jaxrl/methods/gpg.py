@@ -1,7 +1,6 @@
 """Group policy gradient."""
 
 import dataclasses
-from typing import ClassVar
 
 from jaxrl.advantages.groups import differs_within, group_centred, lengths, spread
 from jaxrl.advantages.scaling import informative_rescaled
@@ -19,7 +18,10 @@ class Gpg:
     one update per batch: the paper has no ratio, ours is 1 there.
     """
 
-    needs: ClassVar[Needs] = Needs(groups=True)
+    @property
+    def needs(self) -> Needs:
+        """What the scoring steps compute for it."""
+        return Needs(groups=True)
 
     def credit(self, batch: Batch) -> Credit:
         """Centre within groups, rescale by the live share; weigh tokens alike."""

@@ -3,7 +3,6 @@
 import dataclasses
 import math
 from functools import partial
-from typing import ClassVar
 
 from jaxrl.losses.policy import policy_gradient
 from jaxrl.methods.credit import group_credit
@@ -25,7 +24,11 @@ class Gppo:
     clip_low: float = 0.2
     clip_high: float = 0.2
     cap: float = math.inf
-    needs: ClassVar[Needs] = Needs(groups=True)
+
+    @property
+    def needs(self) -> Needs:
+        """What the scoring steps compute for it."""
+        return Needs(groups=True)
 
     def credit(self, batch: Batch) -> Credit:
         """Normalise rewards within groups; weigh tokens alike."""

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import ClassVar
 
 from jaxrl.advantages.turns import normalised_differences, reached, spread_turns
 from jaxrl.methods.clipped import clipped_loss
@@ -31,7 +30,11 @@ class Gtpo:
     turn_credit: TurnCredit = normalised_differences
     clip_low: float = 0.2
     clip_high: float = 0.28
-    needs: ClassVar[Needs] = Needs(groups=True)
+
+    @property
+    def needs(self) -> Needs:
+        """What the scoring steps compute for it."""
+        return Needs(groups=True)
 
     def credit(self, batch: Batch) -> Credit:
         """Credit turns with changes of the score; weigh sequences alike."""

@@ -1,7 +1,6 @@
 """Policy optimization that keeps entropy by holding tokens of high covariance."""
 
 import dataclasses
-from typing import ClassVar
 
 import jax.numpy as jnp
 
@@ -31,7 +30,11 @@ class KlCov:
 
     share: float = 2e-4
     kl_coef: float = 1.0
-    needs: ClassVar[Needs] = Needs(groups=True)
+
+    @property
+    def needs(self) -> Needs:
+        """What the scoring steps compute for it."""
+        return Needs(groups=True)
 
     def credit(self, batch: Batch) -> Credit:
         """Normalise rewards within groups; the second track is what is held."""

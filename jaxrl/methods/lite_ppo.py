@@ -1,7 +1,6 @@
 """Lite PPO: two tricks and nothing else."""
 
 import dataclasses
-from typing import ClassVar
 
 from jaxrl.advantages.groups import lengths, spread
 from jaxrl.advantages.scaling import batch_scaled
@@ -23,7 +22,11 @@ class LitePpo:
 
     clip_low: float = 0.2
     clip_high: float = 0.2
-    needs: ClassVar[Needs] = Needs(groups=True)
+
+    @property
+    def needs(self) -> Needs:
+        """What the scoring steps compute for it."""
+        return Needs(groups=True)
 
     def credit(self, batch: Batch) -> Credit:
         """Centre within groups, scale over the batch; weigh tokens alike."""

@@ -1,7 +1,6 @@
 """Maximum likelihood reinforcement learning."""
 
 import dataclasses
-from typing import ClassVar
 
 from jaxrl.advantages.baselines import mean_normalised
 from jaxrl.advantages.groups import spread
@@ -24,7 +23,11 @@ class MaxRl:
 
     clip_low: float = 0.2
     clip_high: float = 0.28
-    needs: ClassVar[Needs] = Needs(groups=True)
+
+    @property
+    def needs(self) -> Needs:
+        """What the scoring steps compute for it."""
+        return Needs(groups=True)
 
     def credit(self, batch: Batch) -> Credit:
         """Normalise rewards by the mean of the group; weigh tokens alike."""

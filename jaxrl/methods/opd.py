@@ -1,7 +1,6 @@
 """On-policy distillation from sampled tokens."""
 
 import dataclasses
-from typing import ClassVar
 
 from jaxrl.advantages.returns import discounted_returns
 from jaxrl.advantages.teacher import teacher_log_ratio
@@ -27,7 +26,11 @@ class Opd:
 
     discount: float = 0.0
     surrogate: SurrogateFunction = importance
-    needs: ClassVar[Needs] = Needs(teacher=True)
+
+    @property
+    def needs(self) -> Needs:
+        """What the scoring steps compute for it."""
+        return Needs(teacher=True)
 
     def credit(self, batch: Batch) -> Credit:
         """What the teacher thinks of each token; weigh tokens alike."""

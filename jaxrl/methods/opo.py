@@ -1,7 +1,6 @@
 """On-policy RL with the optimal reward baseline."""
 
 import dataclasses
-from typing import ClassVar
 
 from jaxrl.advantages.baselines import length_weighted_centred
 from jaxrl.advantages.groups import lengths, spread
@@ -19,7 +18,10 @@ class Opo:
     action, so the log-probabilities of its tokens add up.
     """
 
-    needs: ClassVar[Needs] = Needs(groups=True)
+    @property
+    def needs(self) -> Needs:
+        """What the scoring steps compute for it."""
+        return Needs(groups=True)
 
     def credit(self, batch: Batch) -> Credit:
         """Compare with the length-weighted mean; average sums of sequences."""

@@ -1,7 +1,6 @@
 """Training for the best of k samples."""
 
 import dataclasses
-from typing import ClassVar
 
 from jaxrl.advantages.baselines import pass_at_k
 from jaxrl.advantages.groups import spread
@@ -25,7 +24,11 @@ class PassAtK:
     solved_above: float = 0.5
     clip_low: float = 0.2
     clip_high: float = 0.28
-    needs: ClassVar[Needs] = Needs(groups=True)
+
+    @property
+    def needs(self) -> Needs:
+        """What the scoring steps compute for it."""
+        return Needs(groups=True)
 
     def credit(self, batch: Batch) -> Credit:
         """Credit for the best of k, over all subsets; weigh tokens alike."""

@@ -1,7 +1,6 @@
 """Process-guided policy optimization."""
 
 import dataclasses
-from typing import ClassVar
 
 from jaxrl.advantages.gates import Gate, gated_reward, soft_gate
 from jaxrl.advantages.groups import group_normalised, spread
@@ -34,7 +33,11 @@ class Pgpo:
     clip_low: float = 0.2
     clip_high: float = 0.28
     ddof: int = 0
-    needs: ClassVar[Needs] = Needs(groups=True)
+
+    @property
+    def needs(self) -> Needs:
+        """What the scoring steps compute for it."""
+        return Needs(groups=True)
 
     def credit(self, batch: Batch) -> Credit:
         """Normalise gated rewards within groups; weigh tokens alike."""

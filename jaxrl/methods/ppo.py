@@ -2,7 +2,6 @@
 
 import dataclasses
 from functools import partial
-from typing import ClassVar
 
 from jaxrl.advantages.returns import at_end, gae
 from jaxrl.advantages.whitening import whiten
@@ -36,7 +35,11 @@ class Ppo:
     decay: float = 0.95
     value_clip: float = 0.2
     value_coef: float = 0.5
-    needs: ClassVar[Needs] = Needs(values=True)
+
+    @property
+    def needs(self) -> Needs:
+        """What the scoring steps compute for it."""
+        return Needs(values=True)
 
     def credit(self, batch: Batch) -> Credit:
         """Whitened GAE, and what the critic should learn; weigh tokens alike."""

@@ -2,7 +2,6 @@
 
 import dataclasses
 from functools import partial
-from typing import ClassVar
 
 from jaxrl.advantages.groups import leave_one_out, spread
 from jaxrl.losses.policy import policy_gradient
@@ -26,7 +25,11 @@ class Rloo:
 
     clip_low: float = 0.2
     clip_high: float = 0.2
-    needs: ClassVar[Needs] = Needs(groups=True)
+
+    @property
+    def needs(self) -> Needs:
+        """What the scoring steps compute for it."""
+        return Needs(groups=True)
 
     def credit(self, batch: Batch) -> Credit:
         """Compare with the others of the group; average sums of sequences."""

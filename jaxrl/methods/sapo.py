@@ -2,7 +2,6 @@
 
 import dataclasses
 from functools import partial
-from typing import ClassVar
 
 from jaxrl.losses.policy import policy_gradient
 from jaxrl.methods.credit import group_credit
@@ -22,7 +21,11 @@ class Sapo:
 
     positive_temperature: float = 1.0
     negative_temperature: float = 1.05
-    needs: ClassVar[Needs] = Needs(groups=True)
+
+    @property
+    def needs(self) -> Needs:
+        """What the scoring steps compute for it."""
+        return Needs(groups=True)
 
     def credit(self, batch: Batch) -> Credit:
         """Normalise rewards within groups; weigh sequences alike."""

@@ -1,7 +1,7 @@
 """Signal-calibrated on-policy distillation."""
 
 import dataclasses
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 
@@ -41,7 +41,11 @@ class Scope:
 
     temperature: float = 1.0
     surrogate: SurrogateFunction = dual_clipped
-    needs: ClassVar[Needs] = Needs(teacher=True)
+
+    @property
+    def needs(self) -> Needs:
+        """What the scoring steps compute for it."""
+        return Needs(teacher=True)
 
     def credit(self, batch: Batch) -> Credit:
         """Unit credit on right answers, the teacher's log-ratio on wrong ones."""
@@ -84,7 +88,11 @@ class ScopePaper:
     """
 
     temperature: float = 1.0
-    needs: ClassVar[Needs] = Needs(teacher=True)
+
+    @property
+    def needs(self) -> Needs:
+        """What the scoring steps compute for it."""
+        return Needs(teacher=True)
 
     def credit(self, batch: Batch) -> Credit:
         """Unit credit on right answers, the teacher's log-ratio on wrong ones."""

@@ -2,7 +2,6 @@
 
 import dataclasses
 from functools import partial
-from typing import ClassVar
 
 from jaxrl.losses.preference import averaged, logistic
 from jaxrl.methods.pairs import PairScores, pair_credit, pair_preference
@@ -22,7 +21,11 @@ class SelSkill:
     """
 
     beta: float = 0.1
-    needs: ClassVar[Needs] = Needs(reference=True)
+
+    @property
+    def needs(self) -> Needs:
+        """What the scoring steps compute for it."""
+        return Needs(reference=True)
 
     def credit(self, pairs: Pairs) -> Credit:
         """Weigh pairs alike."""

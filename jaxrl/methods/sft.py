@@ -1,7 +1,6 @@
 """Supervised fine-tuning."""
 
 import dataclasses
-from typing import ClassVar
 
 import jax.numpy as jnp
 
@@ -14,7 +13,10 @@ from jaxrl.weights import token_mean
 class Sft:
     """Likelihood of given responses: the tokens of the mask are the demonstration."""
 
-    needs: ClassVar[Needs] = Needs()
+    @property
+    def needs(self) -> Needs:
+        """What the scoring steps compute for it."""
+        return Needs()
 
     def credit(self, batch: Batch) -> Credit:
         """No credit; weigh tokens alike."""

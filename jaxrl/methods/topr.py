@@ -2,7 +2,6 @@
 
 import dataclasses
 from functools import partial
-from typing import ClassVar
 
 from jaxrl.losses.policy import policy_gradient
 from jaxrl.methods.credit import group_credit
@@ -19,7 +18,10 @@ class Topr:
     groups.
     """
 
-    needs: ClassVar[Needs] = Needs(groups=True)
+    @property
+    def needs(self) -> Needs:
+        """What the scoring steps compute for it."""
+        return Needs(groups=True)
 
     def credit(self, batch: Batch) -> Credit:
         """Normalise rewards within groups; average sums of sequences."""

@@ -2,7 +2,6 @@
 
 import dataclasses
 from functools import partial
-from typing import ClassVar
 
 import jax.numpy as jnp
 
@@ -29,7 +28,11 @@ class Vrpo:
 
     beta: float = 0.2
     sft_coef: float = 0.0
-    needs: ClassVar[Needs] = Needs(reference=True)
+
+    @property
+    def needs(self) -> Needs:
+        """What the scoring steps compute for it."""
+        return Needs(reference=True)
 
     def credit(self, pairs: Pairs) -> Credit:
         """Weigh pairs alike."""

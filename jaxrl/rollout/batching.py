@@ -64,7 +64,7 @@ def to_batch(
 
 
 def demonstrations_to_batch(
-    demonstrations: Iterable[tuple[Sequence[int], Sequence[int]]], *, layout: Layout
+    demonstrations: Iterable[tuple[np.ndarray, np.ndarray]], *, layout: Layout
 ) -> Batch:
     """Turn (prompt tokens, response tokens) pairs into a batch to imitate.
 

@@ -137,7 +137,8 @@ def _compile_layout(
     smaller: list[Layout],
 ) -> None:
     count, cursor = slots.hidden.shape[0], np.int32(0)
-    rows = Rows(*(np.zeros(count, np.int32) for _ in range(3)), np.zeros(count, bool))
+    zeros = np.zeros(count, np.int32)
+    rows = Rows(zeros, zeros, zeros, np.zeros(count, bool))
     key = jax.random.key(0)
     block = programs.decode(plan)(params, slots, rows, cursor, key, np.float32(1))
     for layout in smaller:

@@ -197,7 +197,7 @@ class Session:
     def _device_rows(self) -> Rows:
         live = [row if row and row.live else None for row in self.places]
         return Rows(
-            index=np.array([row.index if row else 0 for row in live], np.int32),
+            name=np.array([row.index if row else 0 for row in live], np.int32),
             length=np.array([len(row.tokens) if row else 0 for row in live], np.int32),
             limit=np.full(len(live), self.sampling.max_new_tokens, np.int32),
             live=np.array([row is not None for row in live]),
@@ -205,7 +205,7 @@ class Session:
 
     def _collect(self, block: Block) -> int:
         """Hand out the block's tokens; returns how many steps it took."""
-        drawn = jax.device_get((block.tokens, block.logp, block.count))
+        drawn = jax.device_get((block.tokens, block.logp, block.drawn))
         stops = set(self.sampling.stop_tokens)
         for row, tokens, logp, count in zip(self.places, *drawn, strict=True):
             if row is None or not row.live:
