@@ -6,7 +6,7 @@ Paper: Shao et al., 2024, DeepSeekMath, arXiv:2402.03300 (GRPO).
     jaxrl train configs/quickstart.py --method.clip-high 0.28
 
 Hardware: 2 CPU cores.
-Expected: see configs/README.md, quickstart.
+Expected: held-out accuracy from about 50 % to 98 % (configs/README.md).
 """
 
 import dataclasses
