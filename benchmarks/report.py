@@ -167,7 +167,7 @@ def write(run: Mapping[str, Any], directory: Path) -> Path:
       The path of RESULTS.md.
     """
     results = directory / "results"
-    results.mkdir(exist_ok=True)
+    results.mkdir(parents=True, exist_ok=True)
     latest = results / f"{run['workload']}.json"
     latest.write_text(json.dumps(run, indent=1) + "\n")
     runs = [results / f"{name}.json" for name in WORKLOADS]
