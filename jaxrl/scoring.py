@@ -11,13 +11,18 @@ import jax
 import jax.numpy as jnp
 
 from jaxrl.layout import positions
+from jaxrl.tiles import (
+    TILE,
+    compact,
+    scatter,
+    states_of,
+    tile_count,
+    tile_size,
+)
+from jaxrl.tiles import tile as tile_at
 from jaxrl.truncation import kept_tokens
 from jaxrl.types import Array, Batch, Params, Scores
 from models.api import Context, LanguageModel
-
-# Logits alive at once. Large enough to fill the matrix units, small next to a layer's
-# activations: 64 MiB of float32.
-TILE = 2**24
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +66,35 @@ def score(
       Scores with `logp` [N, T], 0 where `batch.mask` is False, `entropy` likewise or
       None, and `top_logp` where the evidence holds a teacher's top k.
     """
-    hidden = predicting_states(model, params, batch)
+    return score_states(
+        predicting_states(model, params, batch),
+        model.unembedding(params),
+        batch,
+        distribution=distribution,
+        entropy=entropy,
+    )
+
+
+def score_states(
+    hidden: Array,
+    unembedding: Array,
+    batch: Batch,
+    *,
+    distribution: Distribution = Distribution(),
+    entropy: bool = False,
+) -> Scores:
+    """`score` for whoever has the states that predict each token already.
+
+    Args:
+      hidden: float [N, T, E]. From `predicting_states`.
+      unembedding: float [V, E].
+      batch: As in `score`.
+      distribution: As in `score`.
+      entropy: As in `score`.
+
+    Returns:
+      As `score`.
+    """
     rows, length, width = hidden.shape
     ids = batch.tokens[:, :, None]
     top = batch.evidence.teacher_top
@@ -69,7 +102,7 @@ def score(
         ids = jnp.concatenate([ids, top.ids], axis=-1)
     logp, entropies = token_logprobs(
         hidden.reshape(-1, width),
-        model.unembedding(params),
+        unembedding,
         ids.reshape(rows * length, -1),
         batch.mask.reshape(-1),
         distribution=distribution,
@@ -155,8 +188,8 @@ def token_logprobs(
     """
     chex.assert_rank([hidden, unembedding, ids, mask], [2, 2, 2, 1])
     chex.assert_equal_shape_prefix([hidden, ids, mask], 1)
-    positions_per_tile = max(1, min(tile // unembedding.shape[0], hidden.shape[0]))
-    plan = _Plan(distribution, entropy, positions_per_tile)
+    size = tile_size(hidden.shape[0], unembedding.shape[0], tile)
+    plan = _Plan(distribution, entropy, size)
     # A batch from the host holds NumPy arrays, which a traced index can't read.
     return _token_logprobs(
         plan, hidden, unembedding, jnp.asarray(ids), jnp.asarray(mask)
@@ -180,10 +213,11 @@ def _token_logprobs(
 def _forward(
     plan: _Plan, hidden: Array, unembedding: Array, ids: Array, mask: Array
 ) -> tuple[tuple[Array, Array], tuple]:
-    order, count = _compact(mask, plan.chunk)
+    order, count = compact(mask, plan.chunk)
 
     def body(i: Array, out: tuple[Array, Array]) -> tuple[Array, Array]:
-        rows, _, states = _tile(plan, hidden, order, count, i)
+        rows, live = tile_at(order, count, plan.chunk, i)
+        states = states_of(hidden, rows, live)
         log_probs, _ = _log_probs(plan, states, unembedding, ids[rows])
         logp = jnp.take_along_axis(log_probs, ids[rows], axis=-1)
         h = _entropy(log_probs) if plan.entropy else jnp.zeros_like(logp[:, 0])
@@ -197,17 +231,18 @@ def _forward(
         jnp.zeros((order.size, ids.shape[1]), jnp.float32),
         jnp.zeros(order.size, jnp.float32),
     )
-    logp, h = jax.lax.fori_loop(0, _tiles(plan, count), body, out)
-    logp = _scatter(logp, order, mask)
-    return (logp, _scatter(h, order, mask)), (hidden, unembedding, ids, mask)
+    logp, h = jax.lax.fori_loop(0, tile_count(count, plan.chunk), body, out)
+    logp = scatter(logp, order, mask)
+    return (logp, scatter(h, order, mask)), (hidden, unembedding, ids, mask)
 
 
 def _backward(plan: _Plan, residuals: tuple, grads: tuple) -> tuple:
     hidden, unembedding, ids, mask = residuals
-    order, count = _compact(mask, plan.chunk)
+    order, count = compact(mask, plan.chunk)
 
     def body(i: Array, out: tuple[Array, Array]) -> tuple[Array, Array]:
-        rows, live, states = _tile(plan, hidden, order, count, i)
+        rows, live = tile_at(order, count, plan.chunk, i)
+        states = states_of(hidden, rows, live)
         log_probs, kept = _log_probs(plan, states, unembedding, ids[rows])
         g_logp = jnp.where(live, grads[0][rows], 0.0)
         probs = jnp.exp(log_probs)
@@ -231,44 +266,12 @@ def _backward(plan: _Plan, residuals: tuple, grads: tuple) -> tuple:
         jnp.zeros((order.size, hidden.shape[1]), hidden.dtype),
         jnp.zeros(unembedding.shape, jnp.float32),
     )
-    g_hidden, g_matrix = jax.lax.fori_loop(0, _tiles(plan, count), body, out)
-    g_hidden = _scatter(g_hidden, order, mask)
+    g_hidden, g_matrix = jax.lax.fori_loop(0, tile_count(count, plan.chunk), body, out)
+    g_hidden = scatter(g_hidden, order, mask)
     return g_hidden, g_matrix.astype(unembedding.dtype), None, None
 
 
 _token_logprobs.defvjp(_forward, _backward)
-
-
-def _compact(mask: Array, chunk: int) -> tuple[Array, Array]:
-    """Positions with masked-in ones first, filled up to whole tiles, and their count.
-
-    The filling repeats position Q, which no array has: reads clamp, writes drop.
-    """
-    size = mask.shape[0]
-    order = jnp.argsort(~mask, stable=True)
-    fill = jnp.full(-size % chunk, size, order.dtype)
-    return jnp.concatenate([order, fill]), jnp.sum(mask)
-
-
-def _tiles(plan: _Plan, count: Array) -> Array:
-    return (count + plan.chunk - 1) // plan.chunk
-
-
-def _tile(
-    plan: _Plan, hidden: Array, order: Array, count: Array, i: Array
-) -> tuple[Array, Array, Array]:
-    """Positions [chunk] of tile i, which are live [chunk, 1], and hidden states."""
-    start = i * plan.chunk
-    rows = jax.lax.dynamic_slice(order, (start,), (plan.chunk,))
-    live = (start + jnp.arange(plan.chunk) < count)[:, None]
-    return rows, live, jnp.where(live, hidden.at[rows].get(mode="clip"), 0)
-
-
-def _scatter(compacted: Array, order: Array, mask: Array) -> Array:
-    """Undo `_compact`, with 0 at masked-out positions."""
-    out = jnp.zeros((mask.size, *compacted.shape[1:]), compacted.dtype)
-    out = out.at[order].set(compacted, mode="drop", unique_indices=True)
-    return jnp.where(mask.reshape((-1,) + (1,) * (out.ndim - 1)), out, 0)
 
 
 def _log_probs(
