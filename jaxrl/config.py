@@ -15,6 +15,9 @@ from typing import Any, Literal
 import numpy as np
 
 from jaxrl.methods.grpo import Grpo
+from jaxrl.methods.pairs import PairMethod
+from jaxrl.rollout.client import ServedTeacher
+from jaxrl.rollout.sharing import Allocation
 from jaxrl.rollout.types import Problem, Reward
 from jaxrl.types import Method
 
@@ -34,7 +37,11 @@ class ModelConfig:
       remat: Recompute each layer in the backward pass instead of keeping its
         activations: less memory, about a third more time.
       reference_path: Frozen reference for KL terms; None is `path` itself.
-      teacher_path: Checkpoint directory of the teacher, for distillation.
+      teacher_path: Checkpoint directory of the teacher, for distillation. Where a
+        method only needs the policy's own view of `Rollouts.other_context`, None is the
+        starting policy, frozen.
+      teacher_server: A teacher behind an OpenAI-compatible API that returns the
+        log-probabilities of given tokens, instead of `teacher_path`.
     """
 
     path: Path = Path("checkpoint")
@@ -43,6 +50,7 @@ class ModelConfig:
     remat: bool = False
     reference_path: Path | None = None
     teacher_path: Path | None = None
+    teacher_server: ServedTeacher | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +60,20 @@ class Demonstrations:
     Attributes:
       problems: A `.jsonl` file with `prompt` and `answer`, or a sequence.
       batch_size: Examples per update.
+    """
+
+    problems: Path | Sequence[Problem]
+    batch_size: int = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Preferences:
+    """Preference data: problems with a text to prefer and one to reject.
+
+    Attributes:
+      problems: A `.jsonl` file with `prompt`, `chosen` and `rejected`, or a sequence
+        whose `answer` is chosen and whose `extra["rejected"]` is not.
+      batch_size: Pairs per update.
     """
 
     problems: Path | Sequence[Problem]
@@ -80,6 +102,13 @@ class Rollouts:
         without a deadline.
       reward_deadline: Seconds after which a reward is killed and counted as failed.
       packed: Pack several sequences into a row instead of sharing prompts.
+      allocation: Shares out the samples of a step over its prompts; None gives each
+        `samples_per_prompt`.
+      other_context: From a problem to the same problem in another context (with an
+        example, a hint, the lessons of earlier attempts), which the teacher sees
+        instead of the policy's.
+      teacher_share: Share of the steps whose samples the teacher draws, given
+        `other_context` if there is one: off-policy distillation.
     """
 
     problems: Path | Sequence[Problem]
@@ -96,6 +125,9 @@ class Rollouts:
     reward_workers: int = 1
     reward_deadline: float = 10.0
     packed: bool = False
+    allocation: Allocation | None = None
+    other_context: Callable[[Problem], Problem] | None = None
+    teacher_share: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,6 +144,8 @@ class OptimizerConfig:
       eps: AdamW's epsilon.
       weight_decay: AdamW's decoupled weight decay.
       clip_norm: Global gradient norm; 0 does not clip.
+      critic_learning_rate: Peak of the critic's, for methods that have one; None takes
+        the policy's.
       micro_batches: Parts whose gradients are accumulated; the result is the same.
       minibatches: Updates per batch.
       epochs: Passes over each batch.
@@ -126,6 +160,7 @@ class OptimizerConfig:
     eps: float = 1e-8
     weight_decay: float = 0.0
     clip_norm: float = 1.0
+    critic_learning_rate: float | None = None
     micro_batches: int = 1
     minibatches: int = 1
     epochs: int = 1
@@ -141,7 +176,7 @@ class EvaluationConfig:
       every: Steps between evaluations; 0 only evaluates before and after.
       samples: 1 is greedy; more estimate pass@k and maj@k by sampling.
       limit: Problems to use; 0 uses all.
-      max_new_tokens: Longest response where `data` are demonstrations; rollouts are
+      max_new_tokens: Longest response where `data` are not rollouts, which are
         evaluated with their own limit.
       answer: What a response answers; equal answers are one vote in maj@k. None takes
         the last boxed, `####` or plain number (`evaluation.final_answer`).
@@ -192,15 +227,16 @@ class RunConfig:
 
     Attributes:
       name: Names the run's directory under `output`.
-      data: Demonstrations to imitate, or prompts to sample and reward.
+      data: Demonstrations to imitate, preferences to learn, or prompts to sample and
+        reward.
       steps: Batches to train on.
       seed: Of everything random.
       output: Parent of the run's directory.
     """
 
     name: str
-    data: Demonstrations | Rollouts
-    method: Method = dataclasses.field(default_factory=Grpo)
+    data: Demonstrations | Preferences | Rollouts
+    method: Method | PairMethod = dataclasses.field(default_factory=Grpo)
     model: ModelConfig = ModelConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     evaluation: EvaluationConfig = EvaluationConfig()

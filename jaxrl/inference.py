@@ -10,14 +10,16 @@ import jax
 
 from jaxrl.checkpoint import Checkpoints
 from jaxrl.config import OptimizerConfig, RunConfig
+from jaxrl.critic import with_critic, without_critic
 from jaxrl.data.tokenise import decoder, prompt_tokens
 from jaxrl.errors import UserError
 from jaxrl.evaluation import Evaluation
 from jaxrl.optimizer import make_optimizer
+from jaxrl.policy import load_policy, stop_tokens
 from jaxrl.rollout.sampler import Sampler
 from jaxrl.rollout.shapes import sampler_shape
 from jaxrl.rollout.types import Message, Problem, Sampling
-from jaxrl.setup import evaluator, load_policy, stop_tokens
+from jaxrl.setup import evaluator
 from jaxrl.step import init_state
 from jaxrl.streaming import text_pieces
 from models.huggingface import load, load_tokenizer, save
@@ -115,10 +117,11 @@ def export(run: Path, out: Path) -> None:
     optimizer.pop("type")
     transformation = make_optimizer(OptimizerConfig(**optimizer), 1)
     model, params = load(source, param_dtype=described["model"]["param_dtype"])
-    like = jax.eval_shape(lambda p: init_state(p, transformation), params)
     checkpoints = Checkpoints(run / "checkpoints")
     try:
+        trained = with_critic if checkpoints.host()["critic"] else dict
+        like = jax.eval_shape(lambda p: init_state(trained(p), transformation), params)
         state, _ = checkpoints.restore(like)
     finally:
         checkpoints.close()
-    save(out, model.config, state.params, source)
+    save(out, model.config, without_critic(state.params), source)

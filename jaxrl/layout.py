@@ -5,7 +5,7 @@ from typing import TypeVar
 import jax
 import jax.numpy as jnp
 
-from jaxrl.types import Array, Batch, Credit
+from jaxrl.types import Array, Batch, Credit, Pairs
 
 T = TypeVar("T")
 
@@ -63,17 +63,35 @@ def micro_batches(batch: Batch, credit: Credit, count: int) -> tuple[Batch, Cred
     def whole(x: Array) -> Array:
         return jnp.broadcast_to(x[None], (count, *x.shape))
 
-    prefix = batch.prefix
     split_batch = Batch(
         **{name: split(getattr(batch, name)) for name in TOKEN_FIELDS},
         rewards=whole(batch.rewards),
         group=whole(batch.group),
         version=whole(batch.version),
-        prefix=None if prefix is None else jax.tree.map(split_prefix, prefix),
+        prefix=jax.tree.map(split_prefix, batch.prefix),
         steps=jax.tree.map(whole, batch.steps),
         evidence=jax.tree.map(split, batch.evidence),
+        other_prefix=jax.tree.map(split_prefix, batch.other_prefix),
     )
     return split_batch, jax.tree.map(split, credit)
+
+
+def pair_micro_batches(
+    pairs: Pairs, credit: Credit, count: int
+) -> tuple[Pairs, Credit]:
+    """Split pairs into parts of equal shape: `micro_batches` of both sides.
+
+    Args:
+      pairs: N pairs.
+      credit: Arrays [N], one entry for each pair.
+      count: Parts M; divides N.
+
+    Returns:
+      The pairs and the credit with every array [M, ...].
+    """
+    chosen, split_credit = micro_batches(pairs.chosen, credit, count)
+    rejected, _ = micro_batches(pairs.rejected, credit, count)
+    return Pairs(chosen, rejected), split_credit
 
 
 def joined(batch: Batch, parts: Array) -> Array:

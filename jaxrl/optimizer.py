@@ -4,6 +4,7 @@ import jax
 import optax
 
 from jaxrl.config import OptimizerConfig
+from jaxrl.critic import of_critic
 from jaxrl.types import Params
 
 # Norm scales and biases set a scale, not a direction: decaying them only shrinks it.
@@ -41,7 +42,7 @@ def learning_rate(config: OptimizerConfig, updates: int) -> optax.Schedule:
 def make_optimizer(
     config: OptimizerConfig, updates: int
 ) -> optax.GradientTransformation:
-    """AdamW behind global-norm clipping.
+    """AdamW behind global-norm clipping; a critic may learn at a rate of its own.
 
     Args:
       config: Hyperparameters.
@@ -58,9 +59,14 @@ def make_optimizer(
         weight_decay=config.weight_decay,
         mask=decayed,
     )
-    if config.clip_norm == 0:
-        return adamw
-    return optax.chain(optax.clip_by_global_norm(config.clip_norm), adamw)
+    parts = [adamw]
+    if config.clip_norm:
+        parts = [optax.clip_by_global_norm(config.clip_norm), adamw]
+    if config.critic_learning_rate is not None:
+        # An update of AdamW is proportional to the learning rate.
+        faster = config.critic_learning_rate / config.learning_rate
+        parts.append(optax.masked(optax.scale(faster), of_critic))
+    return optax.chain(*parts)
 
 
 def decayed(params: Params) -> Params:

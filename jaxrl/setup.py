@@ -1,40 +1,38 @@
-"""From a config to the parts of a run: model, steps, source of batches, evaluator."""
+"""From a config to the parts of a run: steps, source of batches, evaluator."""
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
-from typing import Any
 
-import jax
-from transformers import GenerationConfig, PreTrainedTokenizerBase
-
-from jaxrl.config import Demonstrations, RunConfig
+from jaxrl.config import Demonstrations, Preferences, Rollouts, RunConfig
+from jaxrl.critic import with_critic
 from jaxrl.data.sources import problems
 from jaxrl.data.tokenise import check_lengths, decoder, prompt_tokens
 from jaxrl.errors import UserError
 from jaxrl.evaluation import Evaluation, evaluate, final_answer
+from jaxrl.layout import micro_batches, pair_micro_batches
 from jaxrl.optimizer import make_optimizer
+from jaxrl.policy import Frozen, Others, Policy, distribution
+from jaxrl.rollout.batching import Layout, Packed, Rows, SharedPrompt
 from jaxrl.rollout.pool import RewardPool
+from jaxrl.rollout.runner import Runner
 from jaxrl.rollout.sampler import Sampler
-from jaxrl.rollout.shapes import sampler_shape
-from jaxrl.rollout.types import Reward, Sampling
-from jaxrl.scoring import Distribution
-from jaxrl.source import DemonstrationSource, RolloutSource, Source
+from jaxrl.rollout.shapes import SamplerShape, sampler_shape
+from jaxrl.rollout.types import Reward
+from jaxrl.rollout_source import RolloutSource
+from jaxrl.scorer import Scorer, make_scorer
+from jaxrl.source import DemonstrationSource, PreferenceSource, Source
 from jaxrl.step import (
     CreditStep,
     TrainStep,
-    as_old_entropy,
-    as_reference,
     init_state,
     make_credit_step,
-    make_score_step,
     make_train_step,
+    score_batch,
+    score_pairs,
 )
-from jaxrl.types import Batch, Params, TrainState
-from models.api import LanguageModel
-from models.huggingface import load, load_tokenizer
+from jaxrl.types import Params, TrainState
 
 EVALUATION = 2**31 - 1
 """The step that names the noise of evaluations: none of training's."""
@@ -43,95 +41,150 @@ Evaluate = Callable[[Params], Evaluation]
 
 
 @dataclasses.dataclass(frozen=True)
-class Policy:
-    """What a checkpoint holds, and how it is sampled from.
-
-    Attributes:
-      model: The decoder.
-      params: As stored in the checkpoint.
-      tokenizer: Of the checkpoint.
-      sampling: How responses are drawn.
-    """
-
-    model: LanguageModel
-    params: Params
-    tokenizer: PreTrainedTokenizerBase
-    sampling: Sampling
-
-
-@dataclasses.dataclass(frozen=True)
 class Parts:
     """What trains a policy.
 
     Attributes:
       state: Before the first update.
-      score: Adds the evidence that the method needs, `(params, batch) -> batch`.
+      score: Adds the evidence that the method needs.
       credit: The method's credit, jitted.
       update: The train step, jitted.
     """
 
     state: TrainState
-    score: Callable[[Params, Batch], Batch]
+    score: Scorer
     credit: CreditStep
     update: TrainStep
 
 
-def load_policy(config: RunConfig) -> Policy:
-    """Load the checkpoint that a config starts from."""
-    path = config.model.path
-    tokenizer = load_tokenizer(path)
-    model, params = _load(config, path)
-    sampling = _sampling(config, stop_tokens(path, tokenizer))
-    return Policy(model, params, tokenizer, sampling)
-
-
-def prepare(config: RunConfig, policy: Policy) -> Parts:
+def prepare(config: RunConfig, policy: Policy, others: Others) -> Parts:
     """Bind the steps; nothing compiles yet."""
-    part = config.optimizer
+    part, needs = config.optimizer, config.method.needs
     optimizer = make_optimizer(part, config.steps * part.epochs * part.minibatches)
-    distribution = _distribution(config)
+    params = with_critic(policy.params) if needs.values else policy.params
     return Parts(
-        state=init_state(policy.params, optimizer),
-        score=_score_step(config, policy.model, distribution),
+        state=init_state(params, optimizer),
+        score=make_scorer(config, policy, others),
         credit=make_credit_step(config.method),
         update=make_train_step(
             policy.model,
             config.method,
             optimizer,
-            distribution=distribution,
+            distribution=distribution(config),
             micro=part.micro_batches,
             minibatches=part.minibatches,
+            scores_of=score_pairs if needs.pairs else score_batch,
+            split=pair_micro_batches if needs.pairs else micro_batches,
         ),
     )
 
 
 @contextlib.contextmanager
-def make_source(config: RunConfig, policy: Policy) -> Iterator[Source]:
+def make_source(config: RunConfig, policy: Policy, others: Others) -> Iterator[Source]:
     """The source that the config's data asks for."""
     data, tokenizer = config.data, policy.tokenizer
     limit = policy.model.config.max_positions
     if isinstance(data, Demonstrations):
         yield DemonstrationSource(data, tokenizer, seed=config.seed, max_tokens=limit)
-        return
-    if data.max_prompt_tokens + data.max_new_tokens > limit:
-        raise UserError(
-            f"data.max_prompt_tokens + data.max_new_tokens is {data.max_prompt_tokens} "
-            f"+ {data.max_new_tokens}, the model takes {limit} tokens; lower one"
-        )
-    shape = sampler_shape(
+    elif isinstance(data, Preferences):
+        yield PreferenceSource(data, tokenizer, seed=config.seed, max_tokens=limit)
+    else:
+        rewards = data.reward if isinstance(data.reward, tuple) else (data.reward,)
+        workers, deadline = data.reward_workers, data.reward_deadline
+        with RewardPool(workers=workers, deadline=deadline) as pool:
+            pool.prepare(rewards)
+            yield _rollout_source(
+                config, data, policy, others, partial(pool.score, rewards)
+            )
+
+
+def _rollout_source(
+    config: RunConfig, data: Rollouts, policy: Policy, others: Others, score: Callable
+) -> RolloutSource:
+    """Check the prompts and make the samplers."""
+    found = problems(data.problems)
+    check_lengths(policy.tokenizer, found, data.max_prompt_tokens)
+    encode, decode = partial(prompt_tokens, policy.tokenizer), decoder(policy.tokenizer)
+    change, other_tokens = data.other_context, 0
+    if change is not None:
+        limit = policy.model.config.max_positions - data.max_new_tokens
+        changed = [change(problem) for problem in found]
+        other_tokens = check_lengths(policy.tokenizer, changed, limit)
+    runner = partial(
+        Runner,
+        score=score,
+        encode=encode,
+        decode=decode,
+        sampling=policy.sampling,
+        samples=data.samples_per_prompt,
+        other=None if change is None else lambda problem: encode(change(problem)),
+    )
+
+    def sampler(frozen: Frozen, prompt_tokens: int) -> Sampler:
+        _check_room(data, prompt_tokens, frozen.model.config.max_positions)
+        return Sampler(*frozen, _shape(data, prompt_tokens), decode=decode)
+
+    own = sampler(Frozen(policy.model, policy.params), data.max_prompt_tokens)
+    teacher = None
+    if data.teacher_share > 0 and others.teacher is not None:
+        longest = max(data.max_prompt_tokens, other_tokens)
+        drawn = sampler(others.teacher, longest)
+        teacher = runner(generate=drawn.generate, sees_other=True)
+    part = config.optimizer
+    return RolloutSource(
+        config,
+        data,
+        found,
+        update=own.update,
+        policy=runner(generate=own.generate),
+        teacher=teacher,
+        layout=_layout(
+            config, own.shape, part.minibatches * part.micro_batches, other_tokens
+        ),
+    )
+
+
+def _shape(data: Rollouts, prompt_tokens: int) -> SamplerShape:
+    return sampler_shape(
         prompts=data.prompts_per_step,
         samples=data.samples_per_prompt,
-        max_prompt_tokens=data.max_prompt_tokens,
+        max_prompt_tokens=prompt_tokens,
         max_new_tokens=data.max_new_tokens,
     )
-    decode = decoder(tokenizer)
-    sampler = Sampler(policy.model, policy.params, shape, decode=decode)
-    rewards = data.reward if isinstance(data.reward, tuple) else (data.reward,)
-    workers, deadline = data.reward_workers, data.reward_deadline
-    with RewardPool(workers=workers, deadline=deadline) as pool:
-        pool.prepare(rewards)
-        score = partial(pool.score, rewards)
-        yield RolloutSource(config, data, tokenizer, sampler, policy.sampling, score)
+
+
+def _check_room(data: Rollouts, prompt_tokens: int, limit: int) -> None:
+    if prompt_tokens + data.max_new_tokens > limit:
+        raise UserError(
+            f"data.max_prompt_tokens + data.max_new_tokens is {prompt_tokens} "
+            f"+ {data.max_new_tokens}, the model takes {limit} tokens; lower one"
+        )
+
+
+def _layout(
+    config: RunConfig, shape: SamplerShape, parts: int, other_tokens: int
+) -> Layout:
+    """Where sequences go: shared prompts, packed, or one in each row."""
+    data = config.data
+    assert isinstance(data, Rollouts)
+    sequences = data.prompts_per_step * data.samples_per_prompt
+    length = data.max_prompt_tokens + data.max_new_tokens
+    if config.method.needs.pairs:
+        return Rows(data.prompts_per_step, (length,))
+    if data.packed:
+        # Every number of rows has to split into equal parts.
+        rows = {-(-sequences // (share * parts)) * parts for share in (1, 2, 4)}
+        return Packed(tuple(sorted(rows)), length, sequences)
+    if data.allocation is not None:
+        # Groups of any size would leave most of a shared prompt's rows empty.
+        return Rows(sequences, (length,))
+    return SharedPrompt(
+        prompts=data.prompts_per_step,
+        samples=data.samples_per_prompt,
+        prompt_lengths=shape.prompt_lengths,
+        response_lengths=shape.cache_lengths,
+        other_lengths=(other_tokens,) if other_tokens else (),
+    )
 
 
 @contextlib.contextmanager
@@ -178,72 +231,10 @@ def evaluation_reward(config: RunConfig) -> Reward:
     """The reward that decides what is correct."""
     if config.evaluation.reward is not None:
         return config.evaluation.reward
-    if isinstance(config.data, Demonstrations):
+    if not isinstance(config.data, Rollouts):
         raise UserError(
-            "evaluation.reward is empty and demonstrations have no reward; set it to a "
+            "evaluation.reward is empty and the data has no reward; set it to a "
             "function (problem, text) -> float"
         )
     reward = config.data.reward
     return reward[0] if isinstance(reward, tuple) else reward
-
-
-def stop_tokens(path: Path, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    """Tokens that end a response: the tokenizer's and the generation config's."""
-    found: list[Any] = [tokenizer.eos_token_id]
-    if (path / "generation_config.json").exists():
-        more = GenerationConfig.from_pretrained(path).eos_token_id
-        found += more if isinstance(more, Sequence) else [more]
-    return tuple(sorted({token for token in found if token is not None}))
-
-
-def _load(config: RunConfig, path: Path) -> tuple[LanguageModel, Params]:
-    part = config.model
-    return load(path, dtype=part.dtype, param_dtype=part.param_dtype, remat=part.remat)
-
-
-def _distribution(config: RunConfig) -> Distribution:
-    data = config.data
-    if isinstance(data, Demonstrations):
-        return Distribution()
-    return Distribution(data.temperature, data.top_k, data.top_p)
-
-
-def _sampling(config: RunConfig, stops: tuple[int, ...]) -> Sampling:
-    data = config.data
-    if isinstance(data, Demonstrations):
-        return Sampling(config.evaluation.max_new_tokens, stop_tokens=stops)
-    return Sampling(
-        max_new_tokens=data.max_new_tokens,
-        temperature=data.temperature,
-        top_k=data.top_k,
-        top_p=data.top_p,
-        stop_tokens=stops,
-        stop_strings=data.stop_strings,
-    )
-
-
-def _score_step(
-    config: RunConfig, model: LanguageModel, distribution: Distribution
-) -> Callable[[Params, Batch], Batch]:
-    """Score under everything that the method needs."""
-    needs, part = config.method.needs, config.optimizer
-    make = partial(
-        make_score_step,
-        distribution=distribution,
-        micro=part.micro_batches * part.minibatches,
-    )
-    old = make(model, as_old_entropy, entropy=True) if needs.entropy else None
-    reference = None
-    if needs.reference:
-        path = config.model.reference_path or config.model.path
-        frozen_model, frozen = _load(config, path)
-        reference = partial(make(frozen_model, as_reference), frozen)
-
-    def score(params: Params, batch: Batch) -> Batch:
-        # Placed once; the steps that follow would each transfer it again.
-        batch = jax.device_put(batch)
-        if old is not None:
-            batch = old(params, batch)
-        return batch if reference is None else reference(batch)
-
-    return score

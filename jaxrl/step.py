@@ -7,22 +7,28 @@ when it is made.
 import dataclasses
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
+from jaxrl.critic import values
+from jaxrl.evidence import Reader
 from jaxrl.layout import joined, micro_batches
+from jaxrl.methods.pairs import PairMethod, PairScores
 from jaxrl.scoring import Distribution, score
 from jaxrl.types import (
     Array,
     Batch,
     Credit,
-    Evidence,
     Loss,
     Method,
+    Needs,
+    Pairs,
     Params,
+    Scores,
     TrainState,
 )
 from models.api import LanguageModel
@@ -30,8 +36,10 @@ from models.api import LanguageModel
 Metrics = dict[str, Array]
 
 ScoreStep = Callable[[Params, Batch], Batch]
-CreditStep = Callable[[Batch], Credit]
-TrainStep = Callable[[TrainState, Batch, Credit, ArrayLike], tuple[TrainState, Metrics]]
+CreditStep = Callable[[Any], Credit]
+"""From a `Batch`, or `Pairs`, to its credit."""
+TrainStep = Callable[[TrainState, Any, Credit, ArrayLike], tuple[TrainState, Metrics]]
+"""From a state, a `Batch` or `Pairs`, its credit and a minibatch to the next state."""
 
 
 def init_state(params: Params, optimizer: optax.GradientTransformation) -> TrainState:
@@ -39,23 +47,12 @@ def init_state(params: Params, optimizer: optax.GradientTransformation) -> Train
     return TrainState(jnp.int32(0), params, optimizer.init(params))
 
 
-def make_score_step(
-    model: LanguageModel,
-    evidence: Callable[[Evidence, Array, Array | None], Evidence],
-    *,
-    distribution: Distribution,
-    entropy: bool = False,
-    micro: int = 1,
-) -> ScoreStep:
-    """A step that adds log-probabilities under frozen parameters to the evidence.
+def make_score_step(read: Reader, *, micro: int = 1) -> ScoreStep:
+    """A step that adds to a batch the evidence that one set of parameters gives.
 
     Args:
-      model: The decoder whose parameters the step takes.
-      evidence: Where the numbers go, `(evidence, logp, entropy) -> evidence`; see
-        `as_reference`, `as_old_entropy`.
-      distribution: What tokens are sampled from.
-      entropy: Whether to compute the entropy.
-      micro: Parts that are scored one after the other, to bound memory.
+      read: From `jaxrl.evidence`.
+      micro: Parts that are read one after the other, to bound memory.
 
     Returns:
       `(params, batch) -> batch`, jitted.
@@ -65,47 +62,62 @@ def make_score_step(
     def score_step(params: Params, batch: Batch) -> Batch:
         zeros = jnp.zeros(batch.tokens.shape, jnp.float32)
         parts, _ = micro_batches(batch, Credit(zeros, zeros), micro)
-
-        def part(batch: Batch) -> tuple[Array, Array | None]:
-            scores = score(
-                model, params, batch, distribution=distribution, entropy=entropy
-            )
-            return scores.logp, scores.entropy
-
-        found = jax.tree.map(partial(joined, batch), jax.lax.map(part, parts))
-        return dataclasses.replace(batch, evidence=evidence(batch.evidence, *found))
+        found = jax.lax.map(partial(read, params), parts)
+        evidence = jax.tree.map(partial(joined, batch), found)
+        return dataclasses.replace(batch, evidence=evidence)
 
     return score_step
 
 
-def as_reference(evidence: Evidence, logp: Array, _: Array | None) -> Evidence:
-    """Keep log-probabilities as those of the frozen reference."""
-    return dataclasses.replace(evidence, ref_logp=logp)
-
-
-def as_teacher(evidence: Evidence, logp: Array, _: Array | None) -> Evidence:
-    """Keep log-probabilities as those of the teacher."""
-    return dataclasses.replace(evidence, teacher_logp=logp)
-
-
-def as_old_entropy(evidence: Evidence, _: Array, entropy: Array | None) -> Evidence:
-    """Keep the entropy of the policy before the update."""
-    return dataclasses.replace(evidence, entropy=entropy)
-
-
-def make_credit_step(method: Method) -> CreditStep:
+def make_credit_step(method: Method | PairMethod) -> CreditStep:
     """`method.credit`, jitted."""
     return jax.jit(method.credit)
 
 
+def score_batch(
+    model: LanguageModel,
+    params: Params,
+    batch: Batch,
+    *,
+    needs: Needs,
+    distribution: Distribution,
+) -> Scores:
+    """What the trained parameters say about a batch; carries gradient."""
+    scores = score(
+        model,
+        params,
+        batch,
+        distribution=distribution,
+        entropy=needs.entropy_gradient,
+    )
+    if not needs.values:
+        return scores
+    return dataclasses.replace(scores, values=values(model, params, batch))
+
+
+def score_pairs(
+    model: LanguageModel,
+    params: Params,
+    pairs: Pairs,
+    *,
+    needs: Needs,
+    distribution: Distribution,
+) -> PairScores:
+    """`score_batch` of both sides."""
+    one = partial(score_batch, model, params, needs=needs, distribution=distribution)
+    return PairScores(one(pairs.chosen), one(pairs.rejected))
+
+
 def make_train_step(
     model: LanguageModel,
-    method: Method,
+    method: Method | PairMethod,
     optimizer: optax.GradientTransformation,
     *,
     distribution: Distribution,
     micro: int = 1,
     minibatches: int = 1,
+    scores_of: Callable[..., Any] = score_batch,
+    split: Callable[[Any, Credit, int], tuple[Any, Credit]] = micro_batches,
 ) -> TrainStep:
     """One optimizer update on one minibatch, accumulated over micro-batches.
 
@@ -122,25 +134,23 @@ def make_train_step(
       distribution: What tokens are sampled from.
       micro: Parts of a minibatch, one after the other, to bound memory.
       minibatches: Updates that a batch is split into.
+      scores_of: `score_batch`, or `score_pairs` for a `PairMethod`.
+      split: `layout.micro_batches`, or `layout.pair_micro_batches` for pairs.
 
     Returns:
       `(state, batch, credit, index) -> (state, metrics)`, jitted; `index` int32 [] is
       the minibatch. The state is donated.
     """
 
-    def loss(params: Params, batch: Batch, credit: Credit) -> tuple[Array, Loss]:
-        scores = score(
-            model,
-            params,
-            batch,
-            distribution=distribution,
-            entropy=method.needs.entropy_gradient,
+    def loss(params: Params, batch: Any, credit: Credit) -> tuple[Array, Loss]:
+        scores = scores_of(
+            model, params, batch, needs=method.needs, distribution=distribution
         )
         found = method.loss(scores, batch, credit)
         return found.value, found
 
-    def gradient(params: Params, parts: tuple[Batch, Credit]) -> tuple[Loss, Params]:
-        def one(part: tuple[Batch, Credit]) -> tuple[Loss, Params]:
+    def gradient(params: Params, parts: tuple[Any, Credit]) -> tuple[Loss, Params]:
+        def one(part: tuple[Any, Credit]) -> tuple[Loss, Params]:
             (_, found), grads = jax.value_and_grad(loss, has_aux=True)(params, *part)
             return found, grads
 
@@ -156,12 +166,12 @@ def make_train_step(
 
     @partial(jax.jit, donate_argnums=0)
     def train_step(
-        state: TrainState, batch: Batch, credit: Credit, index: Array
+        state: TrainState, batch: Any, credit: Credit, index: Array
     ) -> tuple[TrainState, Metrics]:
         credit = _scaled(credit, minibatches)
         parts = jax.tree.map(
             lambda x: x.reshape(minibatches, micro, *x.shape[1:])[index],
-            micro_batches(batch, credit, minibatches * micro),
+            split(batch, credit, minibatches * micro),
         )
         found, grads = gradient(state.params, parts)
         norm = optax.tree.norm(grads)

@@ -15,13 +15,15 @@ import numpy as np
 
 from jaxrl.checkpoint import Checkpoints, check_config
 from jaxrl.config import RunConfig, describe
+from jaxrl.critic import without_critic
 from jaxrl.errors import UserError
 from jaxrl.metrics import Sink, fan_out, sinks
+from jaxrl.policy import Policy, load_others, load_policy
 from jaxrl.progress import progress
 from jaxrl.report import plot, write_summary
-from jaxrl.setup import Parts, Policy, evaluator, load_policy, make_source, prepare
+from jaxrl.setup import Parts, evaluator, make_source, prepare
 from jaxrl.source import Source
-from jaxrl.types import Batch, Credit, TrainState
+from jaxrl.types import Batch, Credit, Pairs, TrainState
 from jaxrl.validate import validate
 from models.huggingface import save
 
@@ -87,10 +89,12 @@ def train(config: RunConfig) -> Summary:
         stack.callback(checkpoints.close)
         resumed = _resumed_step(config, checkpoints, described)
         policy = load_policy(config)
-        source = stack.enter_context(make_source(config, policy))
+        others = load_others(config, policy)
+        source = stack.enter_context(make_source(config, policy, others))
         evaluate = stack.enter_context(evaluator(config, policy))
-        parts = prepare(config, policy)
-        host: dict[str, Any] = {"config": described, "accuracy": {}}
+        parts = prepare(config, policy, others)
+        critic = config.method.needs.values
+        host: dict[str, Any] = {"config": described, "accuracy": {}, "critic": critic}
         state = parts.state
         if resumed:
             state, host = checkpoints.restore(state)
@@ -102,7 +106,7 @@ def train(config: RunConfig) -> Summary:
         def measure(step: int, state: TrainState) -> None:
             if evaluate is None:
                 return
-            found = evaluate(state.params)
+            found = evaluate(without_critic(state.params))
             host["accuracy"][str(step)] = found.accuracy
             log(step, found.scalars())
 
@@ -128,7 +132,7 @@ def _step(
     began = time.perf_counter()
     batch, values = source.draw(state.params, step)
     drawn = time.perf_counter()
-    batch = parts.score(state.params, batch)
+    batch, said = parts.score(state.params, batch)
     credit = parts.credit(batch)
     updates = []
     for _ in range(config.optimizer.epochs):
@@ -144,11 +148,12 @@ def _step(
         _keep_skipped(
             config.directory / "skipped" / f"step_{step + 1}.npz", batch, credit
         )
-    tokens = int(np.sum(batch.mask))
+    tokens = _trained_tokens(batch)
     return state, {
         **means,
         **gap,
         **values,
+        **said,
         "tokens": float(tokens),
         "tokens_per_second": tokens / (ended - began),
         "seconds_drawing": drawn - began,
@@ -156,7 +161,12 @@ def _step(
     }
 
 
-def _keep_skipped(path: Path, batch: Batch, credit: Credit) -> None:
+def _trained_tokens(batch: Batch | Pairs) -> int:
+    sides = (batch.chosen, batch.rejected) if isinstance(batch, Pairs) else (batch,)
+    return sum(int(np.sum(side.mask)) for side in sides)
+
+
+def _keep_skipped(path: Path, batch: Batch | Pairs, credit: Credit) -> None:
     """Save the batch of a non-finite update, so that somebody can look at it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     leaves = jax.tree_util.tree_leaves_with_path({"batch": batch, "credit": credit})
@@ -222,7 +232,8 @@ def _finish(
     export = directory / "model"
     if export.exists():
         export.rename(export.with_name(f"model.before_{time.time_ns()}"))
-    save(export, policy.model.config, state.params, config.model.path)
+    params = without_critic(state.params)
+    save(export, policy.model.config, params, config.model.path)
     plot(directory / "metrics.jsonl", directory / "curves.png", title=config.name)
     write_summary(
         directory / "summary.json",

@@ -90,7 +90,9 @@ class Evidence:
       entropy: float32 [N, T]. Entropy of the old policy at each token, nats.
       ref_logp: float32 [N, T]. Log-probability under the frozen reference.
       teacher_logp: float32 [N, T]. Log-probability under the teacher.
-      teacher_top: The teacher's K most likely tokens.
+      teacher_top: The teacher's K most likely tokens, or what the teacher says of the
+        tokens in `student_top`.
+      student_top: The old policy's K most likely tokens.
       other_logp: float32 [N, T]. The same tokens under another context (no image,
         no skill, with demonstrations).
       values: float32 [N, T]. Value estimates of the old critic.
@@ -102,6 +104,7 @@ class Evidence:
     ref_logp: Array | None = None
     teacher_logp: Array | None = None
     teacher_top: TopK | None = None
+    student_top: TopK | None = None
     other_logp: Array | None = None
     values: Array | None = None
     proximal_logp: Array | None = None
@@ -127,6 +130,8 @@ class Batch:
       prefix: Shared prompts, or None where `tokens` holds whole sequences.
       steps: Environment-step data, or None.
       evidence: What the scoring step adds.
+      other_prefix: The shared prompts in another context, which teachers may see where
+        the policy doesn't; None if there is none. Needs `prefix`.
     """
 
     tokens: Array
@@ -141,6 +146,7 @@ class Batch:
     prefix: Prefix | None = None
     steps: Steps | None = None
     evidence: Evidence = dataclasses.field(default_factory=Evidence)
+    other_prefix: Prefix | None = None
 
 
 @_pytree
@@ -231,7 +237,8 @@ class TrainState:
 
     Attributes:
       step: int32 []. Optimizer updates done.
-      params: The trained parameters.
+      params: The trained parameters: those of the policy, and of the critic if there
+        is one (see `jaxrl.critic`).
       opt_state: The state of the optax transformation.
     """
 
@@ -250,10 +257,12 @@ class Needs:
       reference: Log-probabilities under the frozen starting policy.
       teacher: Log-probabilities under a teacher.
       top_k: The teacher's k most likely tokens; 0 for none.
+      student_top: Those k tokens are the old policy's most likely instead.
       values: A critic.
       other_context: Log-probabilities of the same tokens under another context.
       proximal: Log-probabilities under the policy that updates on a batch start from.
       groups: At least two samples of each prompt, which credit compares.
+      pairs: Preference pairs instead of single responses.
     """
 
     entropy: bool = False
@@ -261,10 +270,12 @@ class Needs:
     reference: bool = False
     teacher: bool = False
     top_k: int = 0
+    student_top: bool = False
     values: bool = False
     other_context: bool = False
     proximal: bool = False
     groups: bool = False
+    pairs: bool = False
 
 
 @runtime_checkable

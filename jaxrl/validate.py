@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxrl.config import Demonstrations, Rollouts, RunConfig
+from jaxrl.config import Rollouts, RunConfig
 from jaxrl.errors import UserError
 from jaxrl.rollout.types import Sampling
+from jaxrl.validate_method import METHOD_CHECKS
 
 Messages = Iterator[str]
 Check = Callable[[RunConfig], Messages]
@@ -112,6 +113,20 @@ def _rollout_numbers(config: RunConfig) -> Messages:
         )
     if data.reward == ():
         yield "data.reward is empty; give a function, or a tuple of them"
+    yield from _bounds([("data.teacher_share", data.teacher_share, 0, 1)])
+    yield from _allocation(data)
+
+
+def _allocation(data: Rollouts) -> Messages:
+    part, samples = data.allocation, data.samples_per_prompt
+    if part is not None and not 0 <= part.lowest <= samples <= part.highest:
+        yield (
+            f"data.allocation goes from lowest {part.lowest} to highest "
+            f"{part.highest}; data.samples_per_prompt, {samples}, is the mean and lies "
+            "between them"
+        )
+    if part is not None and part.refresh_every < 1:
+        yield f"data.allocation.refresh_every is {part.refresh_every}; give 1 or more"
 
 
 def _numbers(config: RunConfig) -> Messages:
@@ -141,7 +156,15 @@ def _numbers(config: RunConfig) -> Messages:
             ("logging.transcripts", config.logging.transcripts, 0, many),
         ]
     )
-    if isinstance(config.data, Demonstrations):
+    rate = optimizer.critic_learning_rate
+    if rate is not None:
+        yield from _bounds([("optimizer.critic_learning_rate", rate, 0, many)])
+        if optimizer.learning_rate == 0:
+            yield (
+                "optimizer.learning_rate is 0, and the critic's is a multiple of it; "
+                "give a small one"
+            )
+    if not isinstance(config.data, Rollouts):
         yield from _bounds([("data.batch_size", config.data.batch_size, 1, many)])
 
 
@@ -175,7 +198,7 @@ def _checkpoint(field: str, directory: Path) -> Messages:
 
 
 def _models(config: RunConfig) -> Messages:
-    model, needs = config.model, config.method.needs
+    model = config.model
     paths = {
         "model.path": model.path,
         "model.reference_path": model.reference_path,
@@ -190,27 +213,6 @@ def _models(config: RunConfig) -> Messages:
                 f"{field} is {path}, which has no config.json; "
                 "give a Hugging Face checkpoint directory"
             )
-    if (needs.teacher or needs.top_k) and model.teacher_path is None:
-        yield (
-            f"model.teacher_path is None, but {type(config.method).__name__} learns "
-            "from a teacher; give --model.teacher-path DIR"
-        )
-
-
-def _groups(config: RunConfig) -> Messages:
-    data, method = config.data, type(config.method).__name__
-    if not isinstance(data, Rollouts):
-        if config.method.needs.groups:
-            yield (
-                f"method is {method}, which compares rewarded samples, but data is "
-                "Demonstrations; choose a supervised method in the config file"
-            )
-        return
-    if config.method.needs.groups and data.samples_per_prompt == 1:
-        yield (
-            f"data.samples_per_prompt is 1, but {method} compares the samples of a "
-            "prompt with each other; give 2 or more"
-        )
 
 
 def _division(config: RunConfig) -> Messages:
@@ -220,8 +222,11 @@ def _division(config: RunConfig) -> Messages:
         f"optimizer.minibatches x optimizer.micro_batches is {optimizer.minibatches} x "
         f"{optimizer.micro_batches} = {parts}"
     )
-    if isinstance(data, Demonstrations):
+    if not isinstance(data, Rollouts):
         size, name = data.batch_size, f"data.batch_size {data.batch_size}"
+    elif config.method.needs.pairs:
+        size = data.prompts_per_step
+        name = f"data.prompts_per_step {size}, a pair each"
     elif data.packed:
         return
     else:
@@ -248,7 +253,7 @@ def _logging(config: RunConfig) -> Messages:
 CHECKS: tuple[Check, ...] = (
     _numbers,
     _rollout_numbers,
-    _groups,
+    *METHOD_CHECKS,
     _division,
     _data_sets,
     _models,

@@ -7,7 +7,8 @@ import pytest
 
 from jaxrl.config import Demonstrations, EvaluationConfig, Rollouts, RunConfig
 from jaxrl.errors import UserError
-from jaxrl.setup import evaluation_reward, stop_tokens
+from jaxrl.policy import stop_tokens
+from jaxrl.setup import evaluation_reward
 from tests import tiny, tiny_rewards
 
 

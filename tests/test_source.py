@@ -4,10 +4,10 @@ import chex
 import numpy as np
 import pytest
 
-from jaxrl.config import Demonstrations
+from jaxrl.config import Demonstrations, Preferences
 from jaxrl.errors import UserError
 from jaxrl.rollout.types import Problem
-from jaxrl.source import DemonstrationSource
+from jaxrl.source import DemonstrationSource, PreferenceSource
 from tests import tiny
 
 
@@ -54,3 +54,54 @@ def test_an_example_too_long_for_the_model_is_named():
     problems = [Problem("short", "1", "2"), Problem("long", "1" * 18, "22")]
     with pytest.raises(UserError, match=r"problem long: .* 21 tokens, the model takes"):
         source(problems)
+
+
+def preference_source(problems, *, max_tokens=20, batch_size=2):
+    return PreferenceSource(
+        Preferences(problems, batch_size),
+        tiny.tokenizer(),
+        seed=0,
+        max_tokens=max_tokens,
+    )
+
+
+def preference(name, prompt, chosen, rejected):
+    return Problem(name, prompt, chosen, {"rejected": rejected})
+
+
+def test_pairs_hold_both_texts_in_the_same_row():
+    problems = [preference(str(n), f"{n}=", str(n), str(9 - n)) for n in range(4)]
+    pairs, values = preference_source(problems, batch_size=4).draw(None, 0)
+    assert values == {}
+    encode = tiny.tokenizer().encode
+    for chosen, rejected in zip(
+        pairs.chosen.tokens, pairs.rejected.tokens, strict=True
+    ):
+        [digit] = [n for n in range(4) if encode(f"{n}=") == chosen[:2].tolist()]
+        assert chosen.tolist() == [*encode(f"{digit}={digit}"), tiny.EOS]
+        assert rejected.tolist() == [*encode(f"{digit}={9 - digit}"), tiny.EOS]
+    assert pairs.chosen.mask.tolist() == [[False, False, True, True]] * 4
+    assert pairs.rejected.mask.tolist() == pairs.chosen.mask.tolist()
+
+
+def test_pairs_go_on_where_their_state_was_taken():
+    problems = [preference(str(n), f"{n}=", "1", "22") for n in range(8)]
+    first, second = preference_source(problems), preference_source(problems)
+    first.draw(None, 0)
+    second.set_state(first.get_state())
+    chex.assert_trees_all_equal(first.draw(None, 1), second.draw(None, 1))
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_pair_with_a_text_too_long_is_named(side):
+    texts = ["2", "2"]
+    texts[side] = "2" * 19
+    with pytest.raises(UserError, match=r"problem p: .* 21 tokens, the model takes"):
+        preference_source([preference("p", "1", *texts)])
+
+
+def test_a_pair_without_two_texts_is_named():
+    with pytest.raises(UserError, match="problem p: rejected is None"):
+        preference_source([Problem("p", "1", "2")])
+    with pytest.raises(UserError, match="problem q: chosen is ''"):
+        preference_source([preference("q", "1", "", "2")])

@@ -10,21 +10,19 @@ import numpy as np
 import optax
 import pytest
 
+from jaxrl import evidence
 from jaxrl.config import OptimizerConfig
 from jaxrl.methods.grpo import Grpo
 from jaxrl.methods.sft import Sft
 from jaxrl.optimizer import make_optimizer
 from jaxrl.scoring import Distribution
 from jaxrl.step import (
-    as_old_entropy,
-    as_reference,
-    as_teacher,
     init_state,
     make_credit_step,
     make_score_step,
     make_train_step,
 )
-from jaxrl.types import Credit
+from jaxrl.types import Credit, Needs
 from tests import tiny
 
 # Plain gradient steps: Adam would blow rounding up to the size of the learning rate
@@ -55,7 +53,7 @@ def train_step(method, micro=1, minibatches=1):
 
 @cache
 def score_step(micro):
-    return make_score_step(tiny.MODEL, as_reference, distribution=TEMPERED, micro=micro)
+    return make_score_step(evidence.reference(tiny.MODEL, TEMPERED), micro=micro)
 
 
 @cache
@@ -222,14 +220,11 @@ def test_evidence_lands_on_its_token_however_it_lies():
 
 def test_evidence_of_one_step_keeps_that_of_another():
     batch = score_step(4)(tiny.params(1), tiny.batch())
-    step = make_score_step(
-        tiny.MODEL, as_old_entropy, distribution=TEMPERED, entropy=True, micro=2
-    )
+    read = evidence.old_policy(tiny.MODEL, Needs(entropy=True), TEMPERED)
+    step = make_score_step(read, micro=2)
     both = step(tiny.params(), batch).evidence
     chex.assert_trees_all_equal(both.ref_logp, batch.evidence.ref_logp)
     live = np.asarray(batch.mask)
     assert (np.asarray(both.entropy)[live] > 0).all()
     assert not np.asarray(both.entropy)[~live].any()
     assert np.asarray(both.entropy).max() <= np.log(16) + 1e-5
-    teacher = as_teacher(both, both.ref_logp, None)
-    assert teacher.teacher_logp is both.ref_logp

@@ -9,10 +9,13 @@ from jaxrl.config import (
     LoggingConfig,
     ModelConfig,
     OptimizerConfig,
+    Preferences,
     Rollouts,
     RunConfig,
 )
 from jaxrl.errors import UserError
+from jaxrl.rollout.client import ServedTeacher
+from jaxrl.rollout.sharing import Allocation
 from jaxrl.rollout.types import Problem, Sampling
 from jaxrl.types import Needs
 from jaxrl.validate import (
@@ -44,6 +47,13 @@ def reward(problem, text):
     return 1.0
 
 
+def same(problem):
+    return problem
+
+
+SERVER = ServedTeacher("http://localhost:1/v1", "teacher")
+
+
 @pytest.fixture
 def config(tmp_path):
     """A run with nothing wrong."""
@@ -67,6 +77,23 @@ def changed(config, path, value):
 def test_a_good_config_passes(config):
     validate(config)
     validate(dataclasses.replace(config, data=Demonstrations(PROBLEMS)))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"method": Learner(Needs(teacher=True)), "model.teacher_server": SERVER},
+        {"method": Learner(Needs(other_context=True)), "data.other_context": same},
+        {"data.other_context": same, "data.teacher_share": 1.0},
+        {"method": Learner(Needs(pairs=True)), "data": Preferences(PROBLEMS)},
+        {"method": Learner(Needs(pairs=True))},
+        {"data.allocation": Allocation()},
+    ],
+)
+def test_teachers_pairs_and_allocations_pass(config, changes):
+    for field, value in changes.items():
+        config = changed(config, field, value)
+    validate(config)
 
 
 NUMBERS = [
@@ -101,6 +128,7 @@ NUMBERS = [
     ("data.top_k", -1, "0 or more"),
     ("data.top_p", 0.0, "more than 0, at most 1"),
     ("data.top_p", 1.5, "more than 0, at most 1"),
+    ("data.teacher_share", -0.5, "0 or more, at most 1"),
 ]
 
 
@@ -163,7 +191,65 @@ WRONG = [
     ),
     (
         {"method": Learner(Needs(groups=True)), "data": Demonstrations(PROBLEMS)},
-        "method is Learner, which compares rewarded samples, but data is Demonstr",
+        "method is Learner, which learns from the policy's own samples, but data is "
+        "Demonstrations; give Rollouts",
+    ),
+    (
+        {"method": Learner(Needs(values=True)), "data": Demonstrations(PROBLEMS)},
+        "learns from the policy's own samples",
+    ),
+    (
+        {"method": Learner(Needs(pairs=True)), "data": Demonstrations(PROBLEMS)},
+        "method is Learner, which compares pairs, but data is Demonstrations",
+    ),
+    (
+        {"data": Preferences(PROBLEMS)},
+        "method is Learner, which does not compare pairs, but data is Preferences",
+    ),
+    (
+        {"method": Learner(Needs(pairs=True)), "data.samples_per_prompt": 1},
+        "Learner pairs the best with the worst sample of a prompt; give 2 or more",
+    ),
+    (
+        {"method": Learner(Needs(pairs=True)), "optimizer.micro_batches": 3},
+        "does not divide data.prompts_per_step 16, a pair each",
+    ),
+    (
+        {"method": Learner(Needs(other_context=True))},
+        "data.other_context is None, but Learner learns what the policy says in",
+    ),
+    ({"data.teacher_share": 0.5}, "data.teacher_share is 0.5, but model.teacher_path"),
+    (
+        {"data.other_context": same, "data.packed": True},
+        "data.other_context needs rows that share their prompt",
+    ),
+    (
+        {"data.allocation": Allocation(lowest=9, highest=16)},
+        "lowest 9 to highest 16; data.samples_per_prompt, 8, is the mean",
+    ),
+    (
+        {"data.allocation": Allocation(refresh_every=0)},
+        "data.allocation.refresh_every is 0; give 1 or more",
+    ),
+    (
+        {"optimizer.critic_learning_rate": 0.1, "optimizer.learning_rate": 0.0},
+        "optimizer.learning_rate is 0, and the critic's is a multiple of it",
+    ),
+    (
+        {"optimizer.critic_learning_rate": -0.1},
+        "optimizer.critic_learning_rate is -0.1; give 0 or more",
+    ),
+    (
+        {"model.teacher_server": SERVER, "data.temperature": 0.5},
+        "data.temperature is 0.5, but a server scores at temperature 1",
+    ),
+    (
+        {"model.teacher_server": SERVER, "data.teacher_share": 0.5},
+        "data.teacher_share is 0.5, but a teacher samples in this process only",
+    ),
+    (
+        {"model.teacher_server": SERVER, "method": Learner(Needs(student_top=True))},
+        "tells its own likeliest tokens, but Learner asks about the student's",
     ),
     (
         {"optimizer.micro_batches": 3, "optimizer.minibatches": 2},

@@ -43,6 +43,30 @@ def demonstrations(source: Path | str | Sequence[Problem]) -> Sequence[Problem]:
     return found
 
 
+def preferences(source: Path | str | Sequence[Problem]) -> Sequence[Problem]:
+    """Preference data: `answer` is the text to prefer to `extra["rejected"]`.
+
+    Args:
+      source: A `.jsonl` file with `prompt`, `chosen` and `rejected`, or a sequence.
+
+    Returns:
+      At least one problem; all ids differ.
+    """
+    if isinstance(source, (Path, str)):
+        found = read_jsonl(Path(source), answer=whole_answer, field="chosen")
+    else:
+        found = _checked(source)
+    for problem in found:
+        texts = {"chosen": problem.answer, "rejected": problem.extra.get("rejected")}
+        for name, text in texts.items():
+            if not isinstance(text, str) or not text:
+                raise UserError(
+                    f"problem {problem.id}: {name} is {text!r}; a preference needs two "
+                    "texts"
+                )
+    return found
+
+
 def whole_answer(answer: Any) -> Any:
     """The answer as the file has it."""
     return answer
@@ -59,7 +83,10 @@ def final_answer(answer: Any) -> Any:
 
 
 def read_jsonl(
-    path: Path, *, answer: Callable[[Any], Any] = final_answer
+    path: Path,
+    *,
+    answer: Callable[[Any], Any] = final_answer,
+    field: str = "answer",
 ) -> Sequence[Problem]:
     """Read one problem from each line; blank lines are skipped.
 
@@ -70,6 +97,7 @@ def read_jsonl(
     Args:
       path: A UTF-8 file.
       answer: Turns the field into `Problem.answer`.
+      field: Name of that field.
 
     Raises:
       UserError: Names the file, the line, what is wrong with it, and the fix.
@@ -82,7 +110,7 @@ def read_jsonl(
             f"can't read {path}: {error.strerror}; give the path of a .jsonl file"
         ) from error
     found = [
-        _parse_line(line, f"{path}:{number}", f"{path.name}:{number}", answer)
+        _parse_line(line, f"{path}:{number}", f"{path.name}:{number}", answer, field)
         for number, line in enumerate(lines, start=1)
         if line.strip()
     ]
@@ -157,7 +185,11 @@ def _checked(found: Sequence[Problem]) -> Sequence[Problem]:
 
 
 def _parse_line(
-    line: bytes, where: str, default_id: str, answer: Callable[[Any], Any]
+    line: bytes,
+    where: str,
+    default_id: str,
+    answer: Callable[[Any], Any],
+    field: str,
 ) -> Problem:
     try:
         row = json.loads(line.decode())
@@ -171,16 +203,15 @@ def _parse_line(
     if not isinstance(row, dict):
         raise UserError(
             f"{where} is a JSON {type(row).__name__}; give an object with `prompt` and "
-            "`answer`"
+            f"`{field}`"
         )
     prompt = _parse_prompt(row, where)
-    if row.get("answer") is None:
-        raise UserError(f"{where} has no `answer`; add it, or remove the line")
-    extra = {
-        key: row[key] for key in row.keys() - {"id", "prompt", "question", "answer"}
-    }
+    if row.get(field) is None:
+        raise UserError(f"{where} has no `{field}`; add it, or remove the line")
+    known = {"id", "prompt", "question", field}
+    extra = {key: row[key] for key in row.keys() - known}
     name = str(row.get("id", default_id))
-    return Problem(name, prompt, answer(row["answer"]), extra)
+    return Problem(name, prompt, answer(row[field]), extra)
 
 
 def _parse_prompt(row: Mapping[str, Any], where: str) -> str | Sequence[Mapping]:

@@ -70,16 +70,37 @@ def demonstration_tokens(
       Prompt int32 [t], and response int32 [u], which ends with the end-of-sequence
       token.
     """
+    return (
+        prompt_tokens(tokenizer, problem),
+        _response_tokens(tokenizer, problem.answer),
+    )
+
+
+def preference_tokens(
+    tokenizer: PreTrainedTokenizerBase, problem: Problem
+) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """The chosen and the rejected text of a problem, as `demonstration_tokens`.
+
+    Args:
+      tokenizer: A Hugging Face tokenizer.
+      problem: Its `answer` is preferred to `extra["rejected"]`.
+
+    Returns:
+      (prompt, response) of the chosen, then of the rejected text.
+    """
+    rejected = _response_tokens(tokenizer, problem.extra["rejected"])
+    prompt, chosen = demonstration_tokens(tokenizer, problem)
+    return (prompt, chosen), (prompt, rejected)
+
+
+def _response_tokens(tokenizer: PreTrainedTokenizerBase, text: str) -> np.ndarray:
     if tokenizer.eos_token_id is None:
         raise UserError(
             "the tokenizer has no end-of-sequence token, so that no response would "
             "ever end; set eos_token in its tokenizer_config.json"
         )
-    response = tokenizer.encode(problem.answer, add_special_tokens=False)
-    return (
-        prompt_tokens(tokenizer, problem),
-        np.asarray([*response, tokenizer.eos_token_id], np.int32),
-    )
+    response = tokenizer.encode(text, add_special_tokens=False)
+    return np.asarray([*response, tokenizer.eos_token_id], np.int32)
 
 
 def check_lengths(

@@ -22,7 +22,8 @@ class ContextDistillation:
     tokens with it. On average the gradient is that of KL(student || teacher with
     context). Reference: on-policy context distillation (OPCD), arXiv:2602.12275, in the
     sampled-token form of the G-OPD release; the paper sums over the student's top k,
-    which is `Gkd` with `divergences.top_k.reverse_kl`.
+    which is `Gkd(student_top=True, divergence=reverse_kl)` where the teacher sees
+    `Rollouts.other_context`.
 
     Attributes:
       surrogate: How far old data is trusted.

@@ -23,19 +23,22 @@ class Gkd:
     with `with_tail`, the rest as one. With `top_k` the whole vocabulary it is exact.
 
     Attributes:
-      top_k: Tokens of the teacher to compare on.
+      top_k: Tokens to compare on.
+      student_top: They are the student's likeliest, as in OPCD (arXiv:2602.12275), and
+        not the teacher's.
       divergence: `jensen_shannon` with the paper's beta, `forward_kl`, `reverse_kl`.
       closure: What becomes of the mass outside of the top k.
     """
 
     top_k: int = 32
+    student_top: bool = False
     divergence: Divergence = jensen_shannon
     closure: Closure = with_tail
 
     @property
     def needs(self) -> Needs:
-        """The teacher's likeliest tokens."""
-        return Needs(top_k=self.top_k)
+        """What the teacher says of the likeliest tokens."""
+        return Needs(top_k=self.top_k, student_top=self.student_top)
 
     def credit(self, batch: Batch) -> Credit:
         """No credit; weigh tokens alike."""

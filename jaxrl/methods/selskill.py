@@ -25,7 +25,7 @@ class SelSkill:
     @property
     def needs(self) -> Needs:
         """What the scoring steps compute for it."""
-        return Needs(reference=True)
+        return Needs(reference=True, pairs=True)
 
     def credit(self, pairs: Pairs) -> Credit:
         """Weigh pairs alike."""

@@ -17,14 +17,15 @@ import numpy as np
 from jaxrl.errors import UserError
 from jaxrl.rollout.sequences import (
     TokenSequence,
+    common_other_prompt,
     common_prompt,
     extend,
     open_sequence,
     trace_sequences,
     without_prompt,
 )
-from jaxrl.rollout.types import Episode
-from jaxrl.types import Batch, Prefix
+from jaxrl.rollout.types import Episode, Trace
+from jaxrl.types import Batch, Pairs, Prefix
 
 
 class Layout(Protocol):
@@ -61,6 +62,24 @@ def to_batch(
         for sequence in trace_sequences(trace, group=episode.group)
     ]
     return layout.arrange(sequences, channels)
+
+
+def pairs_to_batch(pairs: Iterable[tuple[Trace, Trace]], *, layout: Layout) -> Pairs:
+    """Turn (chosen, rejected) traces into two batches whose rows are the pairs.
+
+    Args:
+      pairs: Of each, the first is preferred.
+      layout: Puts sequence n into row n, as `Rows` does.
+
+    Returns:
+      Batches of NumPy arrays, with rewards 0.
+    """
+    sides: tuple[list[TokenSequence], list[TokenSequence]] = ([], [])
+    for index, pair in enumerate(pairs):
+        for side, trace in zip(sides, pair, strict=True):
+            trace = dataclasses.replace(trace, rewards=(0.0,))
+            side += trace_sequences(trace, group=index)
+    return Pairs(*(layout.arrange(side, 1) for side in sides))
 
 
 def demonstrations_to_batch(
@@ -114,12 +133,14 @@ class SharedPrompt:
       samples: Sequences G of each group; missing ones are filled up.
       prompt_lengths: Allowed lengths U of the padded prompts, tokens.
       response_lengths: Allowed lengths T of the rows, tokens.
+      other_lengths: Allowed lengths of the padded prompts in another context.
     """
 
     prompts: int
     samples: int
     prompt_lengths: tuple[int, ...]
     response_lengths: tuple[int, ...]
+    other_lengths: tuple[int, ...] = ()
 
     def arrange(self, sequences: Sequence[TokenSequence], channels: int) -> Batch:
         """Place the sequences, group after group in order of appearance."""
@@ -135,12 +156,21 @@ class SharedPrompt:
         longest = max((len(slot.tokens) for slot in slots if slot), default=0)
         width = ladder(longest, self.response_lengths, name="response_lengths")
         spots = [(row, 0) for row in range(len(slots))]
-        prefix = self._prefix([common_prompt(group) for group in groups.values()])
-        return _assemble(slots, spots, (len(slots), width), channels, prefix)
+        prompts = [common_prompt(group) for group in groups.values()]
+        prefix = self._prefix(prompts, self.prompt_lengths, "prompt_lengths")
+        batch = _assemble(slots, spots, (len(slots), width), channels, prefix)
+        if not self.other_lengths:
+            return batch
+        others = [common_other_prompt(group) for group in groups.values()]
+        found = [p if o is None else o for p, o in zip(prompts, others, strict=True)]
+        other = self._prefix(found, self.other_lengths, "other_lengths")
+        return dataclasses.replace(batch, other_prefix=other)
 
-    def _prefix(self, prompts: list[np.ndarray]) -> Prefix:
+    def _prefix(
+        self, prompts: list[np.ndarray], lengths: tuple[int, ...], name: str
+    ) -> Prefix:
         longest = max(map(len, prompts), default=0)
-        width = ladder(longest, self.prompt_lengths, name="prompt_lengths")
+        width = ladder(longest, lengths, name=name)
         tokens: Any = np.zeros((self.prompts, width), np.int32)
         length: Any = np.zeros(self.prompts, np.int32)
         for place, prompt in enumerate(prompts):

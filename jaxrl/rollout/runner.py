@@ -25,7 +25,7 @@ class Generate(Protocol):
     def __call__(
         self,
         prompts: Sequence[np.ndarray],
-        count: int,
+        count: int | Sequence[int],
         sampling: Sampling,
         seed: tuple[int, ...],
     ) -> list[list[Completion]]:
@@ -40,10 +40,12 @@ class Runner:
     Attributes:
       generate: Draws completions.
       score: Rewards of responses, one number per channel.
-      encode: Prompt tokens of a problem.
+      encode: Prompt tokens of a problem, as the trained policy sees it.
       decode: Text of response tokens, without the stop token.
       sampling: How to draw.
       samples: Episodes of each problem.
+      other: Prompt tokens of a problem in another context, kept with each trace.
+      sees_other: Sample from the other context, though the trace has the policy's own.
     """
 
     generate: Generate
@@ -52,21 +54,33 @@ class Runner:
     decode: Callable[[np.ndarray], str]
     sampling: Sampling
     samples: int
+    other: Callable[[Problem], np.ndarray] | None = None
+    sees_other: bool = False
 
     def collect(
-        self, problems: Sequence[Problem], seed: tuple[int, ...]
+        self,
+        problems: Sequence[Problem],
+        seed: tuple[int, ...],
+        counts: Sequence[int] | None = None,
     ) -> list[Episode]:
         """Sample and reward every problem.
 
         Args:
           problems: One group each, in order.
           seed: Names the noise.
+          counts: Episodes of each problem, where they are not `samples`.
 
         Returns:
-          `samples` episodes of each problem. One whose reward failed says so.
+          The episodes of each problem. One whose reward failed says so.
         """
         prompts = [self.encode(problem) for problem in problems]
-        drawn = self.generate(prompts, self.samples, self.sampling, seed)
+        others = [self.other(problem) if self.other else None for problem in problems]
+        seen = [
+            prompt if other is None or not self.sees_other else other
+            for prompt, other in zip(prompts, others, strict=True)
+        ]
+        count = self.samples if counts is None else counts
+        drawn = self.generate(seen, count, self.sampling, seed)
         flat = [
             (group, completion)
             for group, completions in enumerate(drawn)
@@ -76,18 +90,23 @@ class Runner:
         pairs = [(problems[g], text) for (g, _), text in zip(flat, texts, strict=True)]
         rewards = self.score(pairs)
         return [
-            Episode(problems[g], (_trace(prompts[g], completion, reward),), g)
+            Episode(
+                problems[g], (_trace(prompts[g], others[g], completion, reward),), g
+            )
             for (g, completion), reward in zip(flat, rewards, strict=True)
         ]
 
 
 def _trace(
-    prompt: np.ndarray, completion: Completion, reward: tuple[float, ...] | Failure
+    prompt: np.ndarray,
+    other: np.ndarray | None,
+    completion: Completion,
+    reward: tuple[float, ...] | Failure,
 ) -> Trace:
     turns = (Turn(prompt, completion),)
     if isinstance(reward, Failure):
-        return Trace(turns, (0.0,), failure=reward)
-    return Trace(turns, reward)
+        return Trace(turns, (0.0,), failure=reward, other_prompt=other)
+    return Trace(turns, reward, other_prompt=other)
 
 
 def statistics(episodes: Sequence[Episode]) -> dict[str, float]:

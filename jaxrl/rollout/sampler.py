@@ -59,7 +59,7 @@ class Sampler:
     def generate(
         self,
         prompts: Sequence[np.ndarray],
-        count: int,
+        count: int | Sequence[int],
         sampling: Sampling,
         seed: tuple[int, ...],
     ) -> list[list[Completion]]:
@@ -67,7 +67,7 @@ class Sampler:
 
         Args:
           prompts: Token ids of each prompt.
-          count: Completions of each.
+          count: Completions of each, or of every prompt its own number.
           sampling: How to draw.
           seed: Integers that name this call, (run seed, step). Equal seeds give equal
             noise; different ones never repeat it.
@@ -80,7 +80,8 @@ class Sampler:
             shape's, or stop strings without `decode`.
         """
         check(self._engine, prompts, sampling)
-        session = Session(self._engine, prompts, count, sampling, seed)
+        counts = [count] * len(prompts) if isinstance(count, int) else list(count)
+        session = Session(self._engine, prompts, counts, sampling, seed)
         while session.busy:
             session.advance()
         return session.completions()
@@ -90,7 +91,7 @@ class Sampler:
     ) -> Iterator[list[int]]:
         """Sample one completion and yield its new tokens block by block."""
         check(self._engine, [prompt], sampling)
-        session = Session(self._engine, [prompt], 1, sampling, seed)
+        session = Session(self._engine, [prompt], [1], sampling, seed)
         shown = 0
         while session.busy:
             session.advance()

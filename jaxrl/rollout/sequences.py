@@ -24,6 +24,7 @@ class TokenSequence:
       group: Sequences with an equal value are compared with each other.
       version: Updates of the policy; the oldest, where turns differ.
       failed: True if it takes no part in training and no comparison.
+      other_prompt: The leading `prompt_length` tokens in another context, or None.
     """
 
     tokens: np.ndarray
@@ -35,6 +36,7 @@ class TokenSequence:
     group: tuple[int, str]
     version: int
     failed: bool = False
+    other_prompt: np.ndarray | None = None
 
 
 def trace_sequences(trace: Trace, *, group: int) -> list[TokenSequence]:
@@ -49,6 +51,7 @@ def trace_sequences(trace: Trace, *, group: int) -> list[TokenSequence]:
     """
     failed = trace.failure is not None
     empty = open_sequence(trace.rewards, (group, trace.agent), failed=failed)
+    empty = dataclasses.replace(empty, other_prompt=trace.other_prompt)
     sequences: list[TokenSequence] = []
     for index, turn in enumerate(trace.turns):
         if not (sequences and _continues(sequences[-1], turn)):
@@ -143,7 +146,18 @@ def without_prompt(sequence: TokenSequence) -> TokenSequence:
 
 def common_prompt(group: Sequence[TokenSequence]) -> np.ndarray:
     """The first prompt of all of `group`, int32 [u]; an error if they differ."""
-    prompts = [sequence.tokens[: sequence.prompt_length] for sequence in group]
+    return _common(group, [s.tokens[: s.prompt_length] for s in group])
+
+
+def common_other_prompt(group: Sequence[TokenSequence]) -> np.ndarray | None:
+    """The same in the other context; None if there is none."""
+    prompts = [s.other_prompt for s in group if s.other_prompt is not None]
+    return _common(group, prompts) if prompts else None
+
+
+def _common(
+    group: Sequence[TokenSequence], prompts: Sequence[np.ndarray]
+) -> np.ndarray:
     if any(not np.array_equal(prompt, prompts[0]) for prompt in prompts):
         raise UserError(
             f"SharedPrompt: the sequences of group {group[0].group} have different "

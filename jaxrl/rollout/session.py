@@ -63,7 +63,7 @@ class Session:
         self,
         engine: Engine,
         prompts: Sequence[np.ndarray],
-        count: int,
+        counts: Sequence[int],
         sampling: Sampling,
         seed: tuple[int, ...],
     ):
@@ -71,14 +71,14 @@ class Session:
         self.engine, self.sampling, self.prompts = engine, sampling, prompts
         shape = engine.shape
         self.width = ladder(max(map(len, prompts), default=1), shape.prompt_lengths)
-        self.rows = [Row(i, i // count) for i in range(len(prompts) * count)]
+        owners = [place for place, count in enumerate(counts) for _ in range(count)]
+        self.rows = [Row(index, prompt) for index, prompt in enumerate(owners)]
+        ends = np.cumsum(counts).tolist()
         # A group larger than a slot takes several slots.
         self.queue = deque(
-            self.rows[
-                start + offset : min(start + offset + shape.samples, start + count)
-            ]
-            for start in range(0, len(self.rows), count)
-            for offset in range(0, count, shape.samples)
+            self.rows[start : min(start + shape.samples, end)]
+            for count, end in zip(counts, ends, strict=True)
+            for start in range(end - count, end, shape.samples)
         )
         self.decode = engine.programs.decode(decode_plan(shape, sampling))
         self.layouts, self.layout = shape.layouts, shape.layouts[0]

@@ -103,6 +103,8 @@ class Trace:
       agent: Role name.
       trainable: False for simulated users and frozen agents.
       failure: Set if the reward could not be computed; the trace is then not trained.
+      other_prompt: int32 [u]. The first turn's prompt in another context, which a
+        teacher may see where the policy doesn't; None if there is none.
     """
 
     turns: tuple[Turn, ...]
@@ -110,6 +112,7 @@ class Trace:
     agent: str = "policy"
     trainable: bool = True
     failure: Failure | None = None
+    other_prompt: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
