@@ -5,6 +5,7 @@ shaped as vLLM documents them: `prompt_logprobs` keyed by ids, `echo` with `logp
 """
 
 import contextlib
+import itertools
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -90,7 +91,7 @@ class Bigrams:
 
     def prompt_logprobs(self, tokens, top_k):
         positions = [None]
-        for before, token in zip(tokens, tokens[1:], strict=False):
+        for before, token in itertools.pairwise(tokens):
             order = np.argsort(-BIGRAMS[before]).tolist()
             entries = {}
             for found in [token, *order[:top_k]]:
@@ -241,6 +242,12 @@ class _Handler(BaseHTTPRequestHandler):
                 behave(self, answer)
 
 
+class _Server(ThreadingHTTPServer):
+    # Connections beyond the backlog are dropped, and tried again after a second.
+    request_queue_size = 128
+    daemon_threads = True
+
+
 @contextlib.contextmanager
 def serving(
     fault=lambda prompt, earlier: None,
@@ -270,8 +277,8 @@ def serving(
         encode=encode,
         delay=delay,
     )
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    server.daemon_threads, server.bigrams = True, bigrams
+    server = _Server(("127.0.0.1", 0), _Handler)
+    server.bigrams = bigrams
     bigrams.url = f"http://127.0.0.1:{server.server_port}/v1"
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
