@@ -98,6 +98,8 @@ class Rollouts:
       stop_strings: Texts that end a response.
       filter: Which groups to train on, `(rewards float [G]) -> bool`; the others are
         masked out and counted.
+      length_penalty: Added to the first reward, `(lengths int [n]) -> float [n]`, after
+        the filter: `rollout.shaping.overlong` with its limits, for instance.
       reward_workers: Processes that compute rewards; 0 computes them in this one,
         without a deadline.
       reward_deadline: Seconds after which a reward is killed and counted as failed.
@@ -122,6 +124,7 @@ class Rollouts:
     top_p: float = 1.0
     stop_strings: tuple[str, ...] = ()
     filter: Callable[[np.ndarray], bool] | None = None
+    length_penalty: Callable[[np.ndarray], np.ndarray] | None = None
     reward_workers: int = 1
     reward_deadline: float = 10.0
     packed: bool = False

@@ -14,6 +14,7 @@ from jaxrl.rollout.batching import Layout, pairs_to_batch, to_batch
 from jaxrl.rollout.filtering import filter_groups
 from jaxrl.rollout.pairing import best_and_worst
 from jaxrl.rollout.runner import Runner, statistics
+from jaxrl.rollout.shaping import shape_rewards
 from jaxrl.rollout.sharing import Allocator
 from jaxrl.rollout.types import Episode, Problem
 from jaxrl.source import Values
@@ -74,6 +75,8 @@ class RolloutSource:
         if self._data.filter is not None:
             episodes, dropped = filter_groups(episodes, self._data.filter)
             values["filtered_groups"] = float(dropped)
+        if self._data.length_penalty is not None:
+            episodes = shape_rewards(episodes, self._data.length_penalty)
         return self._batch(episodes, values), values
 
     def get_state(self) -> Any:

@@ -2,10 +2,13 @@
 
 import dataclasses
 import random
+import re
 from collections.abc import Callable, Iterable
 
 from jaxrl.errors import UserError
 from jaxrl.rollout.types import Problem
+
+_FORM = re.compile(r"\d\+\d(\+1)?=\d+(,\d\+\d(\+1)?=\d+)*:\d+")
 
 Solution = Callable[[int, int, int | None], str]
 """Two operands and the column of a slip, or None, to a demonstration's text."""
@@ -56,6 +59,37 @@ def arithmetic_reward(problem: Problem, text: str) -> float:
       text: The response; surrounding space does not matter.
     """
     return float(text.rpartition(":")[2].strip() == problem.answer)
+
+
+def columns_form(problem: Problem, text: str) -> float:
+    """1 if the response has the form of `worked_columns`, right or wrong.
+
+    >>> columns_form(Problem("p", "37+85=", "122"), "7+5=12,3+8=11:112")
+    1.0
+
+    Args:
+      problem: One of `sums`.
+      text: The response.
+    """
+    del problem
+    return float(_FORM.fullmatch(text.strip()) is not None)
+
+
+def columns_right(problem: Problem, text: str) -> float:
+    """Share of the columns that are worked out right, in [0, 1]: a score of the steps.
+
+    >>> columns_right(Problem("p", "37+85=", "122", {"operands": (37, 85)}),
+    ...     "7+5=12,3+8=11:112")
+    0.5
+
+    Args:
+      problem: One of `sums`.
+      text: The response; columns that are missing or out of place count as wrong.
+    """
+    expected = worked_columns(*problem.extra["operands"], None)
+    wanted, found = (x.partition(":")[0].split(",") for x in (expected, text.strip()))
+    right = sum(a == b for a, b in zip(wanted, found, strict=False))
+    return right / len(wanted)
 
 
 def final_answer(first: int, second: int, slip: int | None) -> str:

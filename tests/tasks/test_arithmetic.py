@@ -5,8 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxrl.errors import UserError
+from jaxrl.rollout.types import Problem
 from jaxrl.tasks.arithmetic import (
     arithmetic_reward,
+    columns_form,
+    columns_right,
     demonstrations,
     final_answer,
     sums,
@@ -106,3 +109,22 @@ def test_a_slip_forgets_a_carry_where_there_is_one():
 def test_a_probability_outside_of_its_range_is_an_error(correct):
     with pytest.raises(UserError, match="correct is"):
         demonstrations([], correct=correct, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("text", "form", "right"),
+    [
+        ("7+5=12,3+8+1=12:122", 1.0, 1.0),
+        (" 7+5=12,3+8+1=12:999 ", 1.0, 1.0),
+        ("7+5=12,3+8=11:112", 1.0, 0.5),
+        ("3+8=11,7+5=12:122", 1.0, 0.0),
+        ("7+5=12", 0.0, 0.5),
+        ("7+5=12,3+8+1=12,0+0=0:122", 1.0, 1.0),
+        (":122", 0.0, 0.0),
+        ("", 0.0, 0.0),
+    ],
+)
+def test_form_and_steps_are_judged_apart_from_the_answer(text, form, right):
+    problem = Problem("p", "37+85=", "122", {"operands": (37, 85)})
+    assert columns_form(problem, text) == form
+    assert columns_right(problem, text) == right
