@@ -106,18 +106,7 @@ class ServedTeacher:
           top_k: Likeliest tokens to be asked for.
           longest: Tokens of the longest sequence to be scored.
         """
-        known = self._ask("models")
-        match known:
-            case {"data": [*entries]}:
-                cards = {e.get("id"): e for e in entries if isinstance(e, dict)}
-            case _:
-                raise UserError(f"teacher.url is {self.url}: it lists no models")
-        if self.model not in cards:
-            raise UserError(
-                f"teacher.model is {self.model!r}; {self.url} serves "
-                f"{sorted(map(str, cards))}"
-            )
-        limit = cards[self.model].get("max_model_len")
+        limit = self._card().get("max_model_len")
         if isinstance(limit, int) and limit <= longest:
             raise UserError(
                 f"teacher.model {self.model!r} is served with max_model_len {limit}; "
@@ -159,6 +148,20 @@ class ServedTeacher:
             f"teacher.url is {self.url}: it does not say how many tokens a prompt has, "
             "so that tokenizers can't be compared"
         )
+
+    def _card(self) -> dict[str, Any]:
+        """What the server lists about the model; an error if it is not listed."""
+        match self._ask("models"):
+            case {"data": [*entries]}:
+                cards = {e.get("id"): e for e in entries if isinstance(e, dict)}
+            case _:
+                raise UserError(f"teacher.url is {self.url}: it lists no models")
+        if self.model not in cards:
+            raise UserError(
+                f"teacher.model is {self.model!r}; {self.url} serves "
+                f"{sorted(map(str, cards))}"
+            )
+        return cards[self.model]
 
     def _score(
         self, sequence: ScoredSequence, top_k: int, headers: dict[str, str]
