@@ -19,6 +19,8 @@ from jaxrl.rollout.teacher import ScoredSequence, TeacherView
 from jaxrl.rollout.types import Failure
 
 UNAUTHORIZED, FORBIDDEN, NOT_FOUND = 401, 403, 404
+SHOWN = 300
+"""Characters of an explanation that are passed on."""
 TROUBLE = (
     OSError,
     http.client.HTTPException,
@@ -225,7 +227,9 @@ class ServedTeacher:
         text = f"{error}" if isinstance(error, StatusError | AnswerError) else ""
         text = text or f"{type(error).__name__}: {error}"
         key = headers.get("Authorization", "").removeprefix("Bearer ")
-        return (text.replace(key, "***") if key else text).replace("\n", " ")
+        # Before it is cut: half of a key is too much.
+        shown = text.replace(key, "***") if key else text
+        return " ".join(shown.split())[:SHOWN]
 
 
 def _is_address(url: str) -> bool:

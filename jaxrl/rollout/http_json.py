@@ -11,8 +11,6 @@ from urllib.parse import urlsplit
 CHUNK = 2**16
 """Bytes read at once, between two looks at the clock."""
 TOO_MANY_REQUESTS = 429
-SHOWN = 300
-"""Characters of a server's explanation that are passed on."""
 
 
 class StatusError(Exception):
@@ -23,8 +21,8 @@ class StatusError(Exception):
     """
 
     def __init__(self, status: int, explanation: str):
-        """Keep the status and the beginning of what the server says about it."""
-        super().__init__(f"HTTP {status}: {explanation[:SHOWN]}")
+        """Keep the status and what the server says about it."""
+        super().__init__(f"HTTP {status}: {explanation}")
         self.status = status
 
     @property

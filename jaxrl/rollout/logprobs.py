@@ -90,7 +90,8 @@ def echoed_logprobs(post: Post, sequence: ScoredSequence, top_k: int) -> Teacher
       Views of the trained tokens; 0 and invalid elsewhere.
 
     Raises:
-      AnswerError: If a trained token has no finite log-probability.
+      AnswerError: If a trained token has no finite log-probability, or the server
+        put a token of its own in front.
     """
     request = {
         "prompt": sequence.tokens.tolist(),
@@ -99,10 +100,14 @@ def echoed_logprobs(post: Post, sequence: ScoredSequence, top_k: int) -> Teacher
     }
     if top_k:
         request["return_tokens_as_token_ids"] = True
-    said = _logprobs(_choice(post(PLAIN | request)))
+    answer = post(PLAIN | request)
+    said = _logprobs(_choice(answer))
     length = len(sequence.tokens)
+    _check_count(answer, length)
     places = np.flatnonzero(sequence.mask).tolist()
     scores = _list(said, "token_logprobs", at_least=length)
+    if len(scores) > length + 1:
+        raise AnswerError(f"token_logprobs has {len(scores)} entries for {length} + 1")
     named: list[dict[int, float]] = [{}] * len(places)
     if top_k:
         _check_echo(_list(said, "tokens", at_least=length), sequence.tokens.tolist())
@@ -203,6 +208,13 @@ def _id(digits: str, key: str) -> int:
     if not plain or len(digits) > LARGEST_ID_DIGITS:
         raise AnswerError(f"{key!r} names no token id")
     return int(digits)
+
+
+def _check_count(answer: Mapping[str, Any], length: int) -> None:
+    """Find out whether the server put a token in front, which shifts all others."""
+    match answer:
+        case {"usage": {"prompt_tokens": int(count)}} if count != length:
+            raise AnswerError(f"the server made {count} tokens of {length}")
 
 
 def _check_echo(echoed: Sequence[Any], tokens: Sequence[int]) -> None:

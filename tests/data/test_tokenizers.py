@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, processors
 from tokenizers import pre_tokenizers as splits
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
@@ -99,9 +99,9 @@ def test_an_added_token_that_is_a_plain_one_elsewhere_is_a_difference():
         compare(plain, byte_level(added=("he",)))
 
 
-def served(tokenizer):
+def served(tokenizer, special=False):
     def encode(text):
-        ids = tokenizer.encode(text, add_special_tokens=False)
+        ids = tokenizer.encode(text, add_special_tokens=special)
         return Encoding(tuple(ids), len(ids))
 
     return encode
@@ -131,6 +131,24 @@ def test_a_server_with_another_tokenizer_is_one_error_that_names_it(name):
 
 def test_a_server_with_the_same_tokenizer_passes():
     compare_served(byte_level(), served(byte_level()))
+
+
+@pytest.mark.parametrize("special", [True, False])
+@pytest.mark.parametrize("tells_ids", [True, False])
+def test_a_server_may_begin_a_text_as_the_student_does(special, tells_ids):
+    student = byte_level()
+    student.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="<|end|> $A", special_tokens=[("<|end|>", 259)]
+    )
+    tells = served(student, special)
+
+    def encode(text):
+        return tells(text) if tells_ids else Encoding(None, tells(text).count)
+
+    assert len(student.encode("a")) == 2
+    compare_served(student, encode)
+    with pytest.raises(UserError, match="different tokenizers"):
+        compare_served(student, lambda text: Encoding(None, encode(text).count + 2))
 
 
 def test_a_server_that_counts_is_compared_by_counts():

@@ -222,9 +222,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        with self.bigrams.counted(), contextlib.suppress(OSError):
+        with self.bigrams.counted():  # Not longer: after the answer comes the next.
             earlier = self.bigrams.note(self.path, dict(self.headers), body)
             self.bigrams.closing.wait(self.bigrams.delay)
+        with contextlib.suppress(OSError):
             if self.path != "/v1/completions":
                 status(404, "Not Found")(self, None)
                 return

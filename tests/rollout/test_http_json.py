@@ -124,8 +124,9 @@ def test_attempts_are_bounded():
 
 def test_waits_double_and_never_pass_the_deadline():
     start = time.monotonic()
-    call = failing([ConnectionError() for _ in range(9)])
-    with pytest.raises(ConnectionError):
+    call = failing([ConnectionError(str(number)) for number in range(9)])
+    with pytest.raises(ConnectionError) as caught:
         persistently(call, attempts=9, wait=0.1, expires=start + 0.6)
     # 0.1 and 0.2 fit; 0.4 more would be too late, and all of them take 25 seconds.
     assert 0.3 <= time.monotonic() - start < 5
+    assert str(caught.value) == "2"

@@ -183,6 +183,20 @@ def test_each_echoed_list_has_to_be_whole(name):
         ask(echoed_logprobs, answer, 2)
 
 
+def test_an_echo_with_a_token_in_front_is_an_error():
+    """Without ids only their number tells, in the lists or in what was counted."""
+    answer = copy.deepcopy(ECHO)
+    said = answer["choices"][0]["logprobs"]
+    said["tokens"] = list("dfhca")
+    said["token_logprobs"] = [None, *said["token_logprobs"]]
+    with pytest.raises(AnswerError, match=r"has 6 entries for 4 \+ 1"):
+        ask(echoed_logprobs, answer, 0)
+    said["token_logprobs"].pop()
+    answer["usage"] = {"prompt_tokens": 5}
+    with pytest.raises(AnswerError, match="made 5 tokens of 4"):
+        ask(echoed_logprobs, answer, 0)
+
+
 def test_an_echo_of_other_tokens_is_an_error():
     answer = copy.deepcopy(ECHO)
     answer["choices"][0]["logprobs"]["tokens"][0] = "token_id:1"
@@ -227,7 +241,7 @@ def test_an_answer_of_another_shape_is_an_error(scoring, answer):
 
 
 @pytest.mark.parametrize(
-    "key", ["token_id:", "token_id:x", "token_id:-1", "token_id:²"]
+    "key", ["token_id:", "token_id:x", "token_id:-1", "token_id:²", "token_id:٣"]
 )
 def test_a_candidate_without_an_id_is_an_error(key):
     answer = copy.deepcopy(ECHO)
