@@ -87,6 +87,8 @@ def test_the_first_difference_is_shown():
     index = 256 + 2
     with pytest.raises(UserError, match=f"token {index} is '{first}' in.*'{second}'"):
         compare(byte_level(), byte_level(merges=[*MERGES[:2], ("Ġ", "a")]))
+    with pytest.raises(UserError, match=r"token \d+ is 'a' in.*'b' in.*\(2 differ\)"):
+        compare(byte_level(), byte_level(swap=("a", "b")))
     with pytest.raises(UserError, match=r"token 260 is '<\|user\|>'.*missing"):
         compare(byte_level(), byte_level(added=ADDED[:1]))
 
