@@ -335,11 +335,12 @@ def test_a_key_that_is_refused_is_one_error_that_does_not_repeat_it(monkeypatch)
 
 def test_half_of_a_key_is_not_shown_either(monkeypatch):
     monkeypatch.setenv(VARIABLE, KEY)
-    long = server.status(400, "x" * 260 + KEY)
+    long = server.status(400, "x" * 260 + KEY + "y" * 999)
     with serving(lambda prompt, earlier: long) as bigrams:
         teacher = teacher_of(bigrams, api_key_env=VARIABLE)
         (view, *_) = teacher.score(scored_sequences(tiny.batch("rows")), top_k=0)
     assert "xxx" in view.message
+    assert len(view.message) == 300
     assert KEY[:4] not in view.message
 
 
