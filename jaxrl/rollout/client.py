@@ -78,13 +78,13 @@ class ServedTeacher:
         if not _is_address(self.url):
             # It may hold a password, so it is not repeated.
             raise UserError(
-                "teacher.url is not of the form http://host:8000/v1, without user, "
-                "password or query; a key belongs into teacher.api_key_env"
+                "teacher_server.url is not of the form http://host:8000/v1, without "
+                "user, password or query; a key belongs into teacher_server.api_key_env"
             )
         if self.concurrency < 1 or self.attempts < 1 or not self.deadline > 0:
             raise UserError(
-                f"teacher.concurrency is {self.concurrency}, attempts {self.attempts} "
-                f"and deadline {self.deadline}; give at least 1, 1 and some seconds"
+                f"teacher_server.concurrency is {self.concurrency}, attempts "
+                f"{self.attempts} and deadline {self.deadline}; give at least 1, 1 and some seconds"
             )
 
     def score(
@@ -111,16 +111,16 @@ class ServedTeacher:
         limit = self._card().get("max_model_len")
         if isinstance(limit, int) and limit <= longest:
             raise UserError(
-                f"teacher.model {self.model!r} is served with max_model_len {limit}; "
-                f"sequences have up to {longest} tokens and the server needs one more"
+                f"teacher_server.model {self.model!r} is served with max_model_len "
+                f"{limit}; sequences have up to {longest} tokens and the server needs one more"
             )
         mask = np.arange(len(tokens)) > 0
         probe = ScoredSequence(tokens, mask, 0, 0, 0, 0)
         view = self._score(probe, top_k, self._headers())
         if isinstance(view, Failure):
             raise UserError(
-                f"teacher.url is {self.url}: it can't score {len(tokens)} tokens with "
-                f"the {top_k} likeliest of each: {view.message}. Servers of vLLM know "
+                f"teacher_server.url is {self.url}: it can't score {len(tokens)} "
+                f"tokens with the {top_k} likeliest of each: {view.message}. Servers of vLLM know "
                 "logprobs.prompt_logprobs, for top_k up to their --max-logprobs; "
                 "others may know logprobs.echoed_logprobs"
             )
@@ -147,8 +147,8 @@ class ServedTeacher:
             case {"usage": {"prompt_tokens": int(count)}}:
                 return Encoding(None, count)
         raise UserError(
-            f"teacher.url is {self.url}: it does not say how many tokens a prompt has, "
-            "so that tokenizers can't be compared"
+            f"teacher_server.url is {self.url}: it does not say how many tokens a "
+            "prompt has, so that tokenizers can't be compared"
         )
 
     def _card(self) -> dict[str, Any]:
@@ -157,10 +157,10 @@ class ServedTeacher:
             case {"data": [*entries]}:
                 cards = {e.get("id"): e for e in entries if isinstance(e, dict)}
             case _:
-                raise UserError(f"teacher.url is {self.url}: it lists no models")
+                raise UserError(f"teacher_server.url is {self.url}: it lists no models")
         if self.model not in cards:
             raise UserError(
-                f"teacher.model is {self.model!r}; {self.url} serves "
+                f"teacher_server.model is {self.model!r}; {self.url} serves "
                 f"{sorted(map(str, cards))}"
             )
         return cards[self.model]
@@ -188,7 +188,7 @@ class ServedTeacher:
         except TROUBLE as error:
             explained = self._explained(error, headers)
             raise UserError(
-                f"teacher.url is {self.url}: {explained}; {self._remedy(error)}"
+                f"teacher_server.url is {self.url}: {explained}; {self._remedy(error)}"
             ) from None
 
     def _exchange(
@@ -204,7 +204,10 @@ class ServedTeacher:
         match error:
             case StatusError(status=s) if s in (UNAUTHORIZED, FORBIDDEN):
                 key = self.api_key_env or "a variable"
-                return f"put a valid key into {key} and name it in teacher.api_key_env"
+                return (
+                    f"put a valid key into {key} and name it in "
+                    "teacher_server.api_key_env"
+                )
             case StatusError(status=s) if s == NOT_FOUND:
                 return "the address should end where /models and /completions begin"
             case AnswerError() | ValueError():
@@ -217,8 +220,8 @@ class ServedTeacher:
         key = os.environ.get(self.api_key_env, "").strip()
         if not (key and key.isascii() and key.isprintable()):
             raise UserError(
-                f"teacher.api_key_env is {self.api_key_env}, which holds no key; set "
-                "the variable, or teacher.api_key_env to None"
+                f"teacher_server.api_key_env is {self.api_key_env}, which holds no key; "
+                "set the variable, or teacher_server.api_key_env to None"
             )
         return {"Authorization": f"Bearer {key}"}
 

@@ -295,7 +295,7 @@ def test_no_server_is_an_error():
     ],
 )
 def test_what_is_no_address_is_an_error_that_repeats_no_password(url):
-    with pytest.raises(UserError, match=r"teacher\.url") as caught:
+    with pytest.raises(UserError, match=r"teacher_server\.url") as caught:
         ServedTeacher(url, MODEL)
     assert "word@" not in str(caught.value)
     assert "key=word" not in str(caught.value)
@@ -347,7 +347,7 @@ def test_half_of_a_key_is_not_shown_either(monkeypatch):
 def test_a_key_that_is_needed_and_not_given_is_an_error():
     with (
         serving(key=KEY) as bigrams,
-        pytest.raises(UserError, match=r"HTTP 401.*teacher\.api_key_env"),
+        pytest.raises(UserError, match=r"HTTP 401.*teacher_server\.api_key_env"),
     ):
         check(teacher_of(bigrams))
 
