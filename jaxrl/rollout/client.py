@@ -84,7 +84,8 @@ class ServedTeacher:
         if self.concurrency < 1 or self.attempts < 1 or not self.deadline > 0:
             raise UserError(
                 f"teacher_server.concurrency is {self.concurrency}, attempts "
-                f"{self.attempts} and deadline {self.deadline}; give at least 1, 1 and some seconds"
+                f"{self.attempts} and deadline {self.deadline}; give at least 1, 1 and "
+                "some seconds"
             )
 
     def score(
@@ -112,7 +113,8 @@ class ServedTeacher:
         if isinstance(limit, int) and limit <= longest:
             raise UserError(
                 f"teacher_server.model {self.model!r} is served with max_model_len "
-                f"{limit}; sequences have up to {longest} tokens and the server needs one more"
+                f"{limit}; sequences have up to {longest} tokens and the server needs "
+                "one more"
             )
         mask = np.arange(len(tokens)) > 0
         probe = ScoredSequence(tokens, mask, 0, 0, 0, 0)
@@ -120,9 +122,9 @@ class ServedTeacher:
         if isinstance(view, Failure):
             raise UserError(
                 f"teacher_server.url is {self.url}: it can't score {len(tokens)} "
-                f"tokens with the {top_k} likeliest of each: {view.message}. Servers of vLLM know "
-                "logprobs.prompt_logprobs, for top_k up to their --max-logprobs; "
-                "others may know logprobs.echoed_logprobs"
+                f"tokens with the {top_k} likeliest of each: {view.message}. vLLM's "
+                "servers know logprobs.prompt_logprobs, for top_k up to their "
+                "--max-logprobs; others may know logprobs.echoed_logprobs"
             )
 
     def encode(self, text: str) -> Encoding:
@@ -220,8 +222,8 @@ class ServedTeacher:
         key = os.environ.get(self.api_key_env, "").strip()
         if not (key and key.isascii() and key.isprintable()):
             raise UserError(
-                f"teacher_server.api_key_env is {self.api_key_env}, which holds no key; "
-                "set the variable, or teacher_server.api_key_env to None"
+                f"teacher_server.api_key_env is {self.api_key_env}, which holds no "
+                "key; set the variable, or teacher_server.api_key_env to None"
             )
         return {"Authorization": f"Bearer {key}"}
 
