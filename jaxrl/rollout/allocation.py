@@ -9,12 +9,45 @@ Differs from the release: a prompt never gets more than `highest` (its round-rob
 and ties between fractional parts go to the earlier prompt.
 """
 
+import dataclasses
+
 import numpy as np
 
 from jaxrl.errors import UserError
 
 LOWEST_PRIORITY = 1e-8
 """Priorities below it, those of unknown prompts among them, don't compete."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Budget:
+    """Samples to share out, and what each prompt may get.
+
+    Attributes:
+      total: Samples to share out; limited to what the bounds allow.
+      lowest: Samples that each prompt gets, if `total / n` is at least `initial`.
+      highest: Samples that no prompt exceeds.
+      initial: A prompt with fewer samples so far is first brought up to it.
+    """
+
+    total: int
+    lowest: int
+    highest: int
+    initial: int = 4
+
+    def __post_init__(self):
+        if not 0 <= self.lowest <= self.highest:
+            raise UserError(
+                f"lowest is {self.lowest}; give 0 to highest={self.highest} samples"
+            )
+
+    def within_bounds(self, number: int) -> int:
+        """The total, limited to what the bounds of `number` prompts allow.
+
+        Args:
+          number: How many prompts share it.
+        """
+        return int(np.clip(self.total, number * self.lowest, number * self.highest))
 
 
 def priority(
@@ -59,13 +92,7 @@ def priority(
 
 
 def multi_round(
-    samples: np.ndarray,
-    priorities: np.ndarray,
-    *,
-    total: int,
-    lowest: int,
-    highest: int,
-    initial: int = 4,
+    samples: np.ndarray, priorities: np.ndarray, budget: Budget
 ) -> np.ndarray:
     """Share out a budget in rounds, as DynaMO's release does.
 
@@ -74,23 +101,20 @@ def multi_round(
     a priority can take goes round in the order of prompts.
 
     >>> samples, priorities = np.full(3, 32), np.array([0.25, 0.1875, 0.0625])
-    >>> multi_round(samples, priorities, total=24, lowest=4, highest=24)
+    >>> multi_round(samples, priorities, Budget(total=24, lowest=4, highest=24))
     array([10,  9,  5])
 
     Args:
       samples: int [n]. Rewarded samples of each prompt so far.
       priorities: float [n]. From `priority`.
-      total: Samples to share out; limited to what the bounds allow.
-      lowest: Samples that each prompt gets, if `total / n` is at least `initial`.
-      highest: Samples that no prompt exceeds.
-      initial: A prompt with fewer samples so far is first brought up to it.
+      budget: What to share out, within which bounds.
 
     Returns:
-      int [n]. Adds up to `total`.
+      int [n]. Adds up to the budget's total.
     """
     priorities = _competing(priorities)
-    total = _checked_total(total, len(priorities), lowest, highest)
-    counts = _explored(np.asarray(samples), total, lowest, highest, initial)
+    total, highest = budget.within_bounds(len(priorities)), budget.highest
+    counts = _explored(np.asarray(samples), total, budget)
     while (left := total - counts.sum()) > 0:
         open_ = (counts < highest) & (priorities > 0)
         if not open_.any():
@@ -101,37 +125,26 @@ def multi_round(
     return counts
 
 
-def one_shot(
-    samples: np.ndarray,
-    priorities: np.ndarray,
-    *,
-    total: int,
-    lowest: int,
-    highest: int,
-    initial: int = 4,
-) -> np.ndarray:
+def one_shot(samples: np.ndarray, priorities: np.ndarray, budget: Budget) -> np.ndarray:
     """Share out a budget by one water level: `min(highest, base + level * priority)`.
 
     Fairer than `multi_round`: prompts of equal priority differ by at most 1.
 
     >>> samples, priorities = np.full(3, 32), np.array([0.25, 0.1875, 0.0625])
-    >>> one_shot(samples, priorities, total=24, lowest=4, highest=24)
+    >>> one_shot(samples, priorities, Budget(total=24, lowest=4, highest=24))
     array([10,  9,  5])
 
     Args:
       samples: int [n]. Rewarded samples of each prompt so far.
       priorities: float [n]. From `priority`.
-      total: Samples to share out; limited to what the bounds allow.
-      lowest: Samples that each prompt gets, if `total / n` is at least `initial`.
-      highest: Samples that no prompt exceeds.
-      initial: A prompt with fewer samples so far is first brought up to it.
+      budget: What to share out, within which bounds.
 
     Returns:
-      int [n]. Adds up to `total`.
+      int [n]. Adds up to the budget's total.
     """
     priorities = _competing(priorities)
-    total = _checked_total(total, len(priorities), lowest, highest)
-    base = _explored(np.asarray(samples), total, lowest, highest, initial)
+    total, highest = budget.within_bounds(len(priorities)), budget.highest
+    base = _explored(np.asarray(samples), total, budget)
     room = np.where(priorities > 0, highest - base, 0)
     left = min(total - base.sum(), room.sum())
     wanted = np.minimum(room, _water_level(priorities, room, left) * priorities)
@@ -144,18 +157,10 @@ def _competing(priorities: np.ndarray) -> np.ndarray:
     return np.where(priorities > LOWEST_PRIORITY, priorities, 0.0)
 
 
-def _checked_total(total: int, number: int, lowest: int, highest: int) -> int:
-    """The budget, limited to what the bounds allow."""
-    if not 0 <= lowest <= highest:
-        raise UserError(f"lowest is {lowest}; give 0 to highest={highest} samples")
-    return int(np.clip(total, number * lowest, number * highest))
-
-
-def _explored(
-    samples: np.ndarray, total: int, lowest: int, highest: int, initial: int
-) -> np.ndarray:
+def _explored(samples: np.ndarray, total: int, budget: Budget) -> np.ndarray:
     """Counts that unknown prompts need, and `lowest` for all, as far as they go."""
-    need = np.clip(max(lowest, initial) - samples, 0, highest)
+    lowest = budget.lowest
+    need = np.clip(max(lowest, budget.initial) - samples, 0, budget.highest)
     if need.sum() > total:
         need = np.maximum(need * total // need.sum(), lowest)
         while need.sum() > total:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxrl.errors import UserError
-from jaxrl.rollout.allocation import multi_round, one_shot, priority
+from jaxrl.rollout.allocation import Budget, multi_round, one_shot, priority
 
 BOTH = pytest.mark.parametrize("allocate", [multi_round, one_shot])
 
@@ -55,26 +55,16 @@ ORACLES = {
 @pytest.mark.parametrize("name", ORACLES)
 def test_multi_round_oracle(name):
     samples, priorities, total, lowest, highest, expected = ORACLES[name]
-    found = multi_round(
-        np.array(samples),
-        np.array(priorities),
-        total=total,
-        lowest=lowest,
-        highest=highest,
-    )
+    budget = Budget(total, lowest, highest)
+    found = multi_round(np.array(samples), np.array(priorities), budget)
     np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("name", [n for n in ORACLES if not n.startswith("D")])
 def test_one_shot_oracle(name):
     samples, priorities, total, lowest, highest, expected = ORACLES[name]
-    found = one_shot(
-        np.array(samples),
-        np.array(priorities),
-        total=total,
-        lowest=lowest,
-        highest=highest,
-    )
+    budget = Budget(total, lowest, highest)
+    found = one_shot(np.array(samples), np.array(priorities), budget)
     expected = [24, 22, 9, 9] if name == "A" else expected
     np.testing.assert_array_equal(found, expected)
 
@@ -89,22 +79,19 @@ def problems(draw):
     samples = draw(st.lists(st.integers(0, 40), min_size=number, max_size=number))
     shares = draw(st.lists(st.integers(0, 40), min_size=number, max_size=number))
     successes = np.minimum(samples, shares)
-    bounds = {"total": number * average, "lowest": lowest, "highest": highest}
-    return np.array(samples), priority(np.array(samples), successes), bounds
+    budget = Budget(number * average, lowest, highest)
+    return np.array(samples), priority(np.array(samples), successes), budget
 
 
 @BOTH
 @settings(max_examples=150, deadline=None)
 @given(problem=problems())
 def test_budget_and_bounds_hold(allocate, problem):
-    samples, priorities, bounds = problem
-    counts = allocate(samples, priorities, **bounds)
-    number = len(samples)
-    total = min(
-        max(bounds["total"], number * bounds["lowest"]), number * bounds["highest"]
-    )
-    assert counts.sum() == total
-    assert np.all((counts >= bounds["lowest"]) & (counts <= bounds["highest"]))
+    samples, priorities, budget = problem
+    counts = allocate(samples, priorities, budget)
+    number, lowest, highest = len(samples), budget.lowest, budget.highest
+    assert counts.sum() == min(max(budget.total, number * lowest), number * highest)
+    assert np.all((counts >= lowest) & (counts <= highest))
 
 
 @BOTH
@@ -112,9 +99,9 @@ def test_budget_and_bounds_hold(allocate, problem):
 @given(problem=problems())
 def test_known_prompts_of_higher_priority_get_no_less(allocate, problem):
     """To within one, which rounding takes."""
-    samples, priorities, bounds = problem
-    counts = allocate(samples, priorities, **bounds)
-    explored = samples >= max(bounds["lowest"], 4)
+    samples, priorities, budget = problem
+    counts = allocate(samples, priorities, budget)
+    explored = samples >= max(budget.lowest, 4)
     for i in np.flatnonzero(explored):
         above = explored & (priorities > priorities[i])
         assert np.all(counts[above] >= counts[i] - 1)
@@ -123,9 +110,9 @@ def test_known_prompts_of_higher_priority_get_no_less(allocate, problem):
 @settings(max_examples=150, deadline=None)
 @given(problem=problems())
 def test_one_shot_treats_equals_alike(problem):
-    samples, priorities, bounds = problem
-    counts = one_shot(samples, priorities, **bounds)
-    explored = samples >= max(bounds["lowest"], 4)
+    samples, priorities, budget = problem
+    counts = one_shot(samples, priorities, budget)
+    explored = samples >= max(budget.lowest, 4)
     for value in set(priorities[explored]):
         assert np.ptp(counts[explored & (priorities == value)]) <= 1
 
@@ -133,14 +120,14 @@ def test_one_shot_treats_equals_alike(problem):
 @BOTH
 def test_cold_start_is_uniform_to_within_one(allocate):
     unknown = np.zeros(3, int), np.full(3, -1.0)
-    counts = allocate(*unknown, total=50, lowest=4, highest=24)
+    counts = allocate(*unknown, Budget(total=50, lowest=4, highest=24))
     assert sorted(counts) == [16, 17, 17]
 
 
 @BOTH
 def test_order_of_prompts_does_not_matter(allocate):
     samples, priorities = np.full(4, 32), np.array([0.26, 0.19, 0.07, 0.13])
-    shared = partial(allocate, total=41, lowest=4, highest=24)
+    shared = partial(allocate, budget=Budget(total=41, lowest=4, highest=24))
     counts = shared(samples, priorities)
     np.testing.assert_array_equal(shared(samples, priorities[::-1]), counts[::-1])
 
@@ -175,7 +162,7 @@ def test_power_of_one_half_gives_the_optimal_shares():
         samples, (rates * samples).astype(int), power=0.5, floor=0.0, tie=0.0
     )
     np.testing.assert_allclose(priorities, [0.5, 0.4, 0.1], rtol=1e-6)
-    counts = multi_round(samples, priorities, total=30, lowest=0, highest=30)
+    counts = multi_round(samples, priorities, Budget(30, lowest=0, highest=30))
     np.testing.assert_array_equal(counts, [15, 12, 3])
 
 
@@ -184,7 +171,6 @@ def test_harder_of_two_prompts_of_equal_variance_comes_first():
     assert hard > easy
 
 
-@BOTH
-def test_bounds_in_the_wrong_order_are_an_error(allocate):
+def test_bounds_in_the_wrong_order_are_an_error():
     with pytest.raises(UserError, match="lowest is 9"):
-        allocate(np.zeros(2), np.zeros(2), total=8, lowest=9, highest=4)
+        Budget(total=8, lowest=9, highest=4)

@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 
-from jaxrl.rollout.allocation import multi_round, priority
+from jaxrl.rollout.allocation import Budget, multi_round, priority
 from jaxrl.rollout.difficulty import PromptStatistics
 
 
@@ -73,10 +73,12 @@ def allocation(hp, inputs):
         rollouts[row, :number] = multi_round(
             inputs["sample_count"][row, :number],
             inputs["priority"][row, :number],
-            total=inputs["total"][row],
-            lowest=inputs["n_min"][row],
-            highest=inputs["n_max"][row],
-            initial=inputs["initial_budget"][row],
+            Budget(
+                total=inputs["total"][row],
+                lowest=inputs["n_min"][row],
+                highest=inputs["n_max"][row],
+                initial=inputs["initial_budget"][row],
+            ),
         )
     return {"rollouts": rollouts}
 
