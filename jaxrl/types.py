@@ -284,7 +284,10 @@ class Method(Protocol):
 
     @property
     def needs(self) -> Needs:
-        """What the scoring steps must compute for this method."""
+        """What the scoring steps must compute for this method.
+
+        A plain class attribute, unless hyperparameters decide.
+        """
         ...
 
     def credit(self, batch: Batch) -> Credit:

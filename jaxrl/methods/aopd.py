@@ -9,9 +9,11 @@ import jax.numpy as jnp
 
 from jaxrl.advantages.teacher import overrated, teacher_log_ratio
 from jaxrl.divergences.top_k import forward_kl
-from jaxrl.losses.distillation import Divergence, divergence_loss
-from jaxrl.losses.policy import SurrogateFunction, policy_gradient
+from jaxrl.losses.distillation import Divergence
+from jaxrl.losses.policy import SurrogateFunction
 from jaxrl.methods.evidence import required
+from jaxrl.methods.imitation import imitation_loss
+from jaxrl.methods.surrogate import surrogate_loss
 from jaxrl.surrogates.clipping import dual_clipped
 from jaxrl.surrogates.reinforce import reinforce
 from jaxrl.types import Array, Batch, Credit, Loss, Needs, Scores
@@ -63,16 +65,10 @@ class Aopd:
 
     def loss(self, scores: Scores, batch: Batch, credit: Credit) -> Loss:
         """Policy gradient plus the divergence, each on its own tokens."""
-        policy = policy_gradient(
-            scores.logp,
-            batch.old_logp,
-            credit.advantages,
-            credit.weights,
-            surrogate=self.surrogate,
-        )
-        imitation = divergence_loss(
-            required(scores.top_logp, "scores.top_logp"),
-            required(batch.evidence.teacher_top, "evidence.teacher_top"),
+        policy = surrogate_loss(scores, batch, credit, self.surrogate)
+        imitation = imitation_loss(
+            scores,
+            batch,
             jnp.where(self._imitated(batch), credit.weights, 0.0),
             divergence=self.divergence,
         )

@@ -3,8 +3,8 @@
 import dataclasses
 from functools import partial
 
-from jaxrl.losses.policy import policy_gradient
 from jaxrl.methods.credit import group_credit
+from jaxrl.methods.surrogate import surrogate_loss
 from jaxrl.surrogates.flipped import aspo
 from jaxrl.types import Batch, Credit, Loss, Needs, Scores
 from jaxrl.weights import token_mean
@@ -26,10 +26,7 @@ class Aspo:
     clip_high: float = 0.2
     cap: float = 3.0
 
-    @property
-    def needs(self) -> Needs:
-        """What the scoring steps compute for it."""
-        return Needs(groups=True)
+    needs = Needs(groups=True)
 
     def credit(self, batch: Batch) -> Credit:
         """Normalise rewards within groups; weigh tokens alike."""
@@ -37,16 +34,5 @@ class Aspo:
 
     def loss(self, scores: Scores, batch: Batch, credit: Credit) -> Loss:
         """Policy gradient with flipped ratios."""
-        surrogate = partial(
-            aspo,
-            low=self.clip_low,
-            high=self.clip_high,
-            cap=self.cap,
-        )
-        return policy_gradient(
-            scores.logp,
-            batch.old_logp,
-            credit.advantages,
-            credit.weights,
-            surrogate=surrogate,
-        )
+        surrogate = partial(aspo, low=self.clip_low, high=self.clip_high, cap=self.cap)
+        return surrogate_loss(scores, batch, credit, surrogate)

@@ -3,8 +3,8 @@
 import dataclasses
 from functools import partial
 
-from jaxrl.losses.policy import policy_gradient
 from jaxrl.methods.credit import group_credit
+from jaxrl.methods.surrogate import surrogate_loss
 from jaxrl.surrogates.clipping import cispo
 from jaxrl.types import Batch, Credit, Loss, Needs, Scores
 from jaxrl.weights import token_mean
@@ -24,10 +24,7 @@ class Cispo:
     lower: float = 0.0
     upper: float = 5.0
 
-    @property
-    def needs(self) -> Needs:
-        """What the scoring steps compute for it."""
-        return Needs(groups=True)
+    needs = Needs(groups=True)
 
     def credit(self, batch: Batch) -> Credit:
         """Normalise rewards within groups; weigh tokens alike."""
@@ -35,15 +32,5 @@ class Cispo:
 
     def loss(self, scores: Scores, batch: Batch, credit: Credit) -> Loss:
         """Policy gradient with clipped weights."""
-        surrogate = partial(
-            cispo,
-            lower=self.lower,
-            upper=self.upper,
-        )
-        return policy_gradient(
-            scores.logp,
-            batch.old_logp,
-            credit.advantages,
-            credit.weights,
-            surrogate=surrogate,
-        )
+        surrogate = partial(cispo, lower=self.lower, upper=self.upper)
+        return surrogate_loss(scores, batch, credit, surrogate)

@@ -1,14 +1,12 @@
 """Policy optimization that keeps entropy by dropping tokens of high covariance."""
 
 import dataclasses
-from functools import partial
 
 import jax.numpy as jnp
 
 from jaxrl.advantages.selection import largest, quota, token_covariance
-from jaxrl.losses.policy import policy_gradient
+from jaxrl.methods.clipped import clipped_loss
 from jaxrl.methods.credit import group_credit
-from jaxrl.surrogates.clipping import clipped
 from jaxrl.surrogates.correction import within
 from jaxrl.types import Batch, Credit, Loss, Needs, Scores
 from jaxrl.weights import token_mean
@@ -36,10 +34,7 @@ class ClipCov:
     clip_low: float = 0.2
     clip_high: float = 0.2
 
-    @property
-    def needs(self) -> Needs:
-        """What the scoring steps compute for it."""
-        return Needs(groups=True)
+    needs = Needs(groups=True)
 
     def credit(self, batch: Batch) -> Credit:
         """Normalise rewards within groups; weigh tokens alike, some not at all."""
@@ -53,10 +48,6 @@ class ClipCov:
 
     def loss(self, scores: Scores, batch: Batch, credit: Credit) -> Loss:
         """Clipped policy gradient."""
-        return policy_gradient(
-            scores.logp,
-            batch.old_logp,
-            credit.advantages,
-            credit.weights,
-            surrogate=partial(clipped, low=self.clip_low, high=self.clip_high),
+        return clipped_loss(
+            scores, batch, credit, clip_low=self.clip_low, clip_high=self.clip_high
         )

@@ -2,13 +2,14 @@
 
 import dataclasses
 
-import jax.numpy as jnp
-
 from jaxrl.advantages.teacher import teacher_log_ratio
 from jaxrl.divergences.top_k import forward_kl
-from jaxrl.losses.distillation import Divergence, divergence_loss
-from jaxrl.losses.policy import SurrogateFunction, policy_gradient
+from jaxrl.losses.distillation import Divergence
+from jaxrl.losses.policy import SurrogateFunction
+from jaxrl.methods.credit import no_credit
 from jaxrl.methods.evidence import required
+from jaxrl.methods.imitation import imitation_loss
+from jaxrl.methods.surrogate import surrogate_loss
 from jaxrl.surrogates.clipping import dual_clipped
 from jaxrl.types import Batch, Credit, Loss, Needs, Scores
 from jaxrl.weights import token_mean
@@ -31,10 +32,7 @@ class ContextDistillation:
 
     surrogate: SurrogateFunction = dual_clipped
 
-    @property
-    def needs(self) -> Needs:
-        """What the scoring steps compute for it."""
-        return Needs(other_context=True)
+    needs = Needs(other_context=True)
 
     def credit(self, batch: Batch) -> Credit:
         """The log-ratio of both contexts; weigh tokens alike."""
@@ -44,13 +42,7 @@ class ContextDistillation:
 
     def loss(self, scores: Scores, batch: Batch, credit: Credit) -> Loss:
         """Policy gradient."""
-        return policy_gradient(
-            scores.logp,
-            batch.old_logp,
-            credit.advantages,
-            credit.weights,
-            surrogate=self.surrogate,
-        )
+        return surrogate_loss(scores, batch, credit, self.surrogate)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,14 +70,8 @@ class OffPolicyContextDistillation:
 
     def credit(self, batch: Batch) -> Credit:
         """No credit; weigh tokens alike."""
-        weights = token_mean(batch.mask)
-        return Credit(jnp.zeros_like(weights), weights)
+        return no_credit(token_mean(batch.mask))
 
     def loss(self, scores: Scores, batch: Batch, credit: Credit) -> Loss:
         """Divergence from the distribution with the context."""
-        return divergence_loss(
-            required(scores.top_logp, "scores.top_logp"),
-            required(batch.evidence.teacher_top, "evidence.teacher_top"),
-            credit.weights,
-            divergence=self.divergence,
-        )
+        return imitation_loss(scores, batch, credit.weights, divergence=self.divergence)

@@ -1,11 +1,9 @@
 """Decoupled clip and dynamic sampling policy optimization."""
 
 import dataclasses
-from functools import partial
 
-from jaxrl.advantages.groups import group_normalised, spread
-from jaxrl.losses.policy import policy_gradient
-from jaxrl.surrogates.clipping import clipped
+from jaxrl.methods.clipped import clipped_loss
+from jaxrl.methods.credit import group_credit
 from jaxrl.types import Batch, Credit, Loss, Needs, Scores
 from jaxrl.weights import token_mean
 
@@ -26,26 +24,14 @@ class Dapo:
     clip_low: float = 0.2
     clip_high: float = 0.28
 
-    @property
-    def needs(self) -> Needs:
-        """What the scoring steps compute for it."""
-        return Needs(groups=True)
+    needs = Needs(groups=True)
 
     def credit(self, batch: Batch) -> Credit:
         """Normalise rewards within groups; weigh tokens alike."""
-        advantages = group_normalised(
-            batch.rewards.sum(-1), batch.group, num_groups=len(batch.group)
-        )
-        return Credit(
-            spread(advantages, batch.sequence, batch.mask), token_mean(batch.mask)
-        )
+        return group_credit(batch, token_mean(batch.mask))
 
     def loss(self, scores: Scores, batch: Batch, credit: Credit) -> Loss:
         """Clipped policy gradient."""
-        return policy_gradient(
-            scores.logp,
-            batch.old_logp,
-            credit.advantages,
-            credit.weights,
-            surrogate=partial(clipped, low=self.clip_low, high=self.clip_high),
+        return clipped_loss(
+            scores, batch, credit, clip_low=self.clip_low, clip_high=self.clip_high
         )

@@ -3,8 +3,8 @@
 import dataclasses
 from functools import partial
 
-from jaxrl.losses.policy import policy_gradient
 from jaxrl.methods.credit import group_credit
+from jaxrl.methods.surrogate import surrogate_loss
 from jaxrl.surrogates.bounds import dcpo
 from jaxrl.types import Batch, Credit, Loss, Needs, Scores
 from jaxrl.weights import token_mean
@@ -29,10 +29,7 @@ class Dcpo:
     widest: float = 10.0
     cap: float = 10.0
 
-    @property
-    def needs(self) -> Needs:
-        """What the scoring steps compute for it."""
-        return Needs(groups=True)
+    needs = Needs(groups=True)
 
     def credit(self, batch: Batch) -> Credit:
         """Normalise rewards within groups; weigh tokens alike."""
@@ -47,10 +44,4 @@ class Dcpo:
             widest=self.widest,
             cap=self.cap,
         )
-        return policy_gradient(
-            scores.logp,
-            batch.old_logp,
-            credit.advantages,
-            credit.weights,
-            surrogate=surrogate,
-        )
+        return surrogate_loss(scores, batch, credit, surrogate)

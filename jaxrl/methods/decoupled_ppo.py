@@ -35,10 +35,7 @@ class DecoupledPpo:
     cap: float = 2.0
     level: Level = token_log_ratio
 
-    @property
-    def needs(self) -> Needs:
-        """What the scoring steps compute for it."""
-        return Needs(groups=True, proximal=True)
+    needs = Needs(groups=True, proximal=True)
 
     def credit(self, batch: Batch) -> Credit:
         """Normalise rewards within groups, times the correction; weigh tokens alike."""

@@ -26,10 +26,7 @@ class Dpo:
     score: SequenceScore = summed
     link: Callable[[Array], Array] = reverse_kl_link
 
-    @property
-    def needs(self) -> Needs:
-        """What the scoring steps compute for it."""
-        return Needs(reference=True, pairs=True)
+    needs = Needs(reference=True, pairs=True)
 
     def credit(self, pairs: Pairs) -> Credit:
         """Weigh pairs alike."""

@@ -1,11 +1,10 @@
 """Group-relative policy optimization without its two biases."""
 
 import dataclasses
-from functools import partial
 
-from jaxrl.advantages.groups import group_centred, spread
-from jaxrl.losses.policy import policy_gradient
-from jaxrl.surrogates.clipping import clipped
+from jaxrl.advantages.groups import group_centred
+from jaxrl.methods.clipped import clipped_loss
+from jaxrl.methods.credit import group_credit
 from jaxrl.types import Batch, Credit, Loss, Needs, Scores
 from jaxrl.weights import constant_length
 
@@ -27,27 +26,18 @@ class DrGrpo:
     clip_low: float = 0.2
     clip_high: float = 0.2
 
-    @property
-    def needs(self) -> Needs:
-        """What the scoring steps compute for it."""
-        return Needs(groups=True)
+    needs = Needs(groups=True)
 
     def credit(self, batch: Batch) -> Credit:
         """Centre rewards within groups; weigh tokens alike, by a constant."""
-        advantages = group_centred(
-            batch.rewards.sum(-1), batch.group, num_groups=len(batch.group)
-        )
-        return Credit(
-            spread(advantages, batch.sequence, batch.mask),
+        return group_credit(
+            batch,
             constant_length(batch.mask, batch.sequence, length=self.length),
+            compare=group_centred,
         )
 
     def loss(self, scores: Scores, batch: Batch, credit: Credit) -> Loss:
         """Clipped policy gradient."""
-        return policy_gradient(
-            scores.logp,
-            batch.old_logp,
-            credit.advantages,
-            credit.weights,
-            surrogate=partial(clipped, low=self.clip_low, high=self.clip_high),
+        return clipped_loss(
+            scores, batch, credit, clip_low=self.clip_low, clip_high=self.clip_high
         )

@@ -1,6 +1,7 @@
 """Dual-track GRPO."""
 
 import dataclasses
+from functools import partial
 
 import jax.numpy as jnp
 
@@ -33,10 +34,7 @@ class DualTrackGrpo:
     clip_low: float = 0.2
     clip_high: float = 0.28
 
-    @property
-    def needs(self) -> Needs:
-        """What the scoring steps compute for it."""
-        return Needs(groups=True)
+    needs = Needs(groups=True)
 
     def credit(self, batch: Batch) -> Credit:
         """Normalise both rewards within groups; weigh sequences alike in each track."""
@@ -60,9 +58,14 @@ class DualTrackGrpo:
 
     def loss(self, scores: Scores, batch: Batch, credit: Credit) -> Loss:
         """Clipped policy gradient of both tracks, with the same ratios."""
-        bounds = {"clip_low": self.clip_low, "clip_high": self.clip_high}
-        second = required(credit.second, "credit.second")
-        answer = clipped_loss(scores, batch, credit, **bounds)
-        schema = clipped_loss(scores, batch, second, **bounds)
+        loss_of = partial(
+            clipped_loss,
+            scores,
+            batch,
+            clip_low=self.clip_low,
+            clip_high=self.clip_high,
+        )
+        answer = loss_of(credit)
+        schema = loss_of(required(credit.second, "credit.second"))
         metrics = {f"second_{name}": mean for name, mean in schema.metrics.items()}
         return answer + Loss(schema.value, metrics)

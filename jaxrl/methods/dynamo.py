@@ -7,8 +7,8 @@ from functools import partial
 from jaxrl.advantages.groups import group_normalised, lengths, spread
 from jaxrl.advantages.modulation import dynamo, entropy_change_of_update
 from jaxrl.advantages.scaling import as_sampled
-from jaxrl.losses.policy import policy_gradient
 from jaxrl.methods.evidence import required
+from jaxrl.methods.surrogate import surrogate_loss
 from jaxrl.surrogates.clipping import dual_clipped
 from jaxrl.types import Array, Batch, Credit, Loss, Needs, Scores
 from jaxrl.weights import token_mean
@@ -43,10 +43,7 @@ class DynaMo:
     clip_high: float = 0.28
     cap: float = 10.0
 
-    @property
-    def needs(self) -> Needs:
-        """What the scoring steps compute for it."""
-        return Needs(groups=True, entropy=True)
+    needs = Needs(groups=True, entropy=True)
 
     def credit(self, batch: Batch) -> Credit:
         """Normalise within groups, then modulate tokens; weigh tokens alike."""
@@ -80,10 +77,4 @@ class DynaMo:
         surrogate = partial(
             dual_clipped, low=self.clip_low, high=self.clip_high, cap=self.cap
         )
-        return policy_gradient(
-            scores.logp,
-            batch.old_logp,
-            credit.advantages,
-            credit.weights,
-            surrogate=surrogate,
-        )
+        return surrogate_loss(scores, batch, credit, surrogate)

@@ -3,8 +3,9 @@
 import dataclasses
 
 from jaxrl.advantages.teacher import generalised_log_ratio
-from jaxrl.losses.policy import SurrogateFunction, policy_gradient
+from jaxrl.losses.policy import SurrogateFunction
 from jaxrl.methods.evidence import required
+from jaxrl.methods.surrogate import surrogate_loss
 from jaxrl.surrogates.clipping import dual_clipped
 from jaxrl.types import Batch, Credit, Loss, Needs, Scores
 from jaxrl.weights import token_mean
@@ -26,10 +27,7 @@ class GeneralisedOpd:
     extrapolation: float = 1.25
     surrogate: SurrogateFunction = dual_clipped
 
-    @property
-    def needs(self) -> Needs:
-        """What the scoring steps compute for it."""
-        return Needs(teacher=True, reference=True)
+    needs = Needs(teacher=True, reference=True)
 
     def credit(self, batch: Batch) -> Credit:
         """Teacher against reference against student; weigh tokens alike."""
@@ -44,10 +42,4 @@ class GeneralisedOpd:
 
     def loss(self, scores: Scores, batch: Batch, credit: Credit) -> Loss:
         """Policy gradient."""
-        return policy_gradient(
-            scores.logp,
-            batch.old_logp,
-            credit.advantages,
-            credit.weights,
-            surrogate=self.surrogate,
-        )
+        return surrogate_loss(scores, batch, credit, self.surrogate)

@@ -2,11 +2,10 @@
 
 import dataclasses
 
-import jax.numpy as jnp
-
 from jaxrl.divergences.top_k import jensen_shannon, with_tail
-from jaxrl.losses.distillation import Closure, Divergence, divergence_loss
-from jaxrl.methods.evidence import required
+from jaxrl.losses.distillation import Closure, Divergence
+from jaxrl.methods.credit import no_credit
+from jaxrl.methods.imitation import imitation_loss
 from jaxrl.types import Batch, Credit, Loss, Needs, Scores
 from jaxrl.weights import token_mean
 
@@ -42,14 +41,13 @@ class Gkd:
 
     def credit(self, batch: Batch) -> Credit:
         """No credit; weigh tokens alike."""
-        weights = token_mean(batch.mask)
-        return Credit(jnp.zeros_like(weights), weights)
+        return no_credit(token_mean(batch.mask))
 
     def loss(self, scores: Scores, batch: Batch, credit: Credit) -> Loss:
         """Divergence from the teacher."""
-        return divergence_loss(
-            required(scores.top_logp, "scores.top_logp"),
-            required(batch.evidence.teacher_top, "evidence.teacher_top"),
+        return imitation_loss(
+            scores,
+            batch,
             credit.weights,
             divergence=self.divergence,
             closure=self.closure,

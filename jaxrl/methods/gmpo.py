@@ -3,8 +3,8 @@
 import dataclasses
 from functools import partial
 
-from jaxrl.losses.policy import policy_gradient
 from jaxrl.methods.credit import group_credit
+from jaxrl.methods.surrogate import surrogate_loss
 from jaxrl.surrogates.sequence import gmpo
 from jaxrl.types import Batch, Credit, Loss, Needs, Scores
 from jaxrl.weights import sequence_mean
@@ -24,10 +24,7 @@ class Gmpo:
     clip_low: float = 0.4
     clip_high: float = 0.4
 
-    @property
-    def needs(self) -> Needs:
-        """What the scoring steps compute for it."""
-        return Needs(groups=True)
+    needs = Needs(groups=True)
 
     def credit(self, batch: Batch) -> Credit:
         """Normalise rewards within groups; weigh sequences alike."""
@@ -36,15 +33,6 @@ class Gmpo:
     def loss(self, scores: Scores, batch: Batch, credit: Credit) -> Loss:
         """Policy gradient of the geometric mean."""
         surrogate = partial(
-            gmpo,
-            low=self.clip_low,
-            high=self.clip_high,
-            sequence=batch.sequence,
+            gmpo, low=self.clip_low, high=self.clip_high, sequence=batch.sequence
         )
-        return policy_gradient(
-            scores.logp,
-            batch.old_logp,
-            credit.advantages,
-            credit.weights,
-            surrogate=surrogate,
-        )
+        return surrogate_loss(scores, batch, credit, surrogate)

@@ -2,9 +2,10 @@
 
 import dataclasses
 
-from jaxrl.advantages.groups import differs_within, group_centred, lengths, spread
+from jaxrl.advantages.groups import differs_within, group_centred, lengths
 from jaxrl.advantages.scaling import informative_rescaled
-from jaxrl.losses.policy import policy_gradient
+from jaxrl.methods.credit import sequence_credit
+from jaxrl.methods.surrogate import surrogate_loss
 from jaxrl.surrogates.clipping import importance
 from jaxrl.types import Batch, Credit, Loss, Needs, Scores
 from jaxrl.weights import token_mean
@@ -18,10 +19,7 @@ class Gpg:
     one update per batch: the paper has no ratio, ours is 1 there.
     """
 
-    @property
-    def needs(self) -> Needs:
-        """What the scoring steps compute for it."""
-        return Needs(groups=True)
+    needs = Needs(groups=True)
 
     def credit(self, batch: Batch) -> Credit:
         """Centre within groups, rescale by the live share; weigh tokens alike."""
@@ -32,16 +30,8 @@ class Gpg:
             live & differs_within(rewards, batch.group, num_groups=number),
             live,
         )
-        return Credit(
-            spread(advantages, batch.sequence, batch.mask), token_mean(batch.mask)
-        )
+        return sequence_credit(batch, advantages, token_mean(batch.mask))
 
     def loss(self, scores: Scores, batch: Batch, credit: Credit) -> Loss:
         """Policy gradient with the plain ratio."""
-        return policy_gradient(
-            scores.logp,
-            batch.old_logp,
-            credit.advantages,
-            credit.weights,
-            surrogate=importance,
-        )
+        return surrogate_loss(scores, batch, credit, importance)

@@ -4,8 +4,8 @@ import dataclasses
 import math
 from functools import partial
 
-from jaxrl.losses.policy import policy_gradient
 from jaxrl.methods.credit import group_credit
+from jaxrl.methods.surrogate import surrogate_loss
 from jaxrl.surrogates.decay import gppo
 from jaxrl.types import Batch, Credit, Loss, Needs, Scores
 from jaxrl.weights import token_mean
@@ -25,10 +25,7 @@ class Gppo:
     clip_high: float = 0.2
     cap: float = math.inf
 
-    @property
-    def needs(self) -> Needs:
-        """What the scoring steps compute for it."""
-        return Needs(groups=True)
+    needs = Needs(groups=True)
 
     def credit(self, batch: Batch) -> Credit:
         """Normalise rewards within groups; weigh tokens alike."""
@@ -36,16 +33,5 @@ class Gppo:
 
     def loss(self, scores: Scores, batch: Batch, credit: Credit) -> Loss:
         """Policy gradient whose slope is constant beyond the bounds."""
-        surrogate = partial(
-            gppo,
-            low=self.clip_low,
-            high=self.clip_high,
-            cap=self.cap,
-        )
-        return policy_gradient(
-            scores.logp,
-            batch.old_logp,
-            credit.advantages,
-            credit.weights,
-            surrogate=surrogate,
-        )
+        surrogate = partial(gppo, low=self.clip_low, high=self.clip_high, cap=self.cap)
+        return surrogate_loss(scores, batch, credit, surrogate)

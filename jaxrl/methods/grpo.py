@@ -1,14 +1,12 @@
 """Group-relative policy optimization."""
 
 import dataclasses
-from functools import partial
 
-from jaxrl.advantages.groups import group_normalised, spread
+from jaxrl.advantages.groups import group_normalised
 from jaxrl.divergences.samples import k3
-from jaxrl.losses.penalty import Estimator, kl_penalty
-from jaxrl.losses.policy import policy_gradient
-from jaxrl.methods.evidence import required
-from jaxrl.surrogates.clipping import clipped
+from jaxrl.losses.penalty import Estimator
+from jaxrl.methods.clipped import clipped_loss
+from jaxrl.methods.credit import group_credit
 from jaxrl.types import Batch, Credit, Loss, Needs, Scores
 from jaxrl.weights import sequence_mean
 
@@ -39,27 +37,17 @@ class Grpo:
 
     def credit(self, batch: Batch) -> Credit:
         """Normalise rewards within groups; weigh sequences alike."""
-        advantages = group_normalised(
-            batch.rewards.sum(-1), batch.group, num_groups=len(batch.group)
-        )
-        return Credit(
-            spread(advantages, batch.sequence, batch.mask),
-            sequence_mean(batch.mask, batch.sequence),
-        )
+        weights = sequence_mean(batch.mask, batch.sequence)
+        return group_credit(batch, weights, compare=group_normalised)
 
     def loss(self, scores: Scores, batch: Batch, credit: Credit) -> Loss:
         """Clipped policy gradient plus the KL penalty."""
-        surrogate = partial(clipped, low=self.clip_low, high=self.clip_high)
-        loss = policy_gradient(
-            scores.logp,
-            batch.old_logp,
-            credit.advantages,
-            credit.weights,
-            surrogate=surrogate,
-        )
-        if self.kl_coef == 0:
-            return loss
-        ref_logp = required(batch.evidence.ref_logp, "evidence.ref_logp")
-        return loss + self.kl_coef * kl_penalty(
-            scores.logp, ref_logp, credit.weights, estimator=self.kl_estimator
+        return clipped_loss(
+            scores,
+            batch,
+            credit,
+            clip_low=self.clip_low,
+            clip_high=self.clip_high,
+            kl_coef=self.kl_coef,
+            kl_estimator=self.kl_estimator,
         )

@@ -3,8 +3,8 @@
 import dataclasses
 from functools import partial
 
-from jaxrl.losses.policy import policy_gradient
 from jaxrl.methods.credit import group_credit
+from jaxrl.methods.surrogate import surrogate_loss
 from jaxrl.surrogates.sequence import gspo
 from jaxrl.types import Batch, Credit, Loss, Needs, Scores
 from jaxrl.weights import sequence_mean
@@ -24,10 +24,7 @@ class Gspo:
     clip_low: float = 3e-4
     clip_high: float = 4e-4
 
-    @property
-    def needs(self) -> Needs:
-        """What the scoring steps compute for it."""
-        return Needs(groups=True)
+    needs = Needs(groups=True)
 
     def credit(self, batch: Batch) -> Credit:
         """Normalise rewards within groups; weigh sequences alike."""
@@ -36,15 +33,6 @@ class Gspo:
     def loss(self, scores: Scores, batch: Batch, credit: Credit) -> Loss:
         """Policy gradient, clipped sequence by sequence."""
         surrogate = partial(
-            gspo,
-            low=self.clip_low,
-            high=self.clip_high,
-            sequence=batch.sequence,
+            gspo, low=self.clip_low, high=self.clip_high, sequence=batch.sequence
         )
-        return policy_gradient(
-            scores.logp,
-            batch.old_logp,
-            credit.advantages,
-            credit.weights,
-            surrogate=surrogate,
-        )
+        return surrogate_loss(scores, batch, credit, surrogate)

@@ -31,10 +31,7 @@ class Gtpo:
     clip_low: float = 0.2
     clip_high: float = 0.28
 
-    @property
-    def needs(self) -> Needs:
-        """What the scoring steps compute for it."""
-        return Needs(groups=True)
+    needs = Needs(groups=True)
 
     def credit(self, batch: Batch) -> Credit:
         """Credit turns with changes of the score; weigh sequences alike."""

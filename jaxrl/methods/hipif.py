@@ -4,9 +4,9 @@ import dataclasses
 
 import jax.numpy as jnp
 
-from jaxrl.advantages.groups import spread
 from jaxrl.advantages.zscore import zscore
 from jaxrl.methods.clipped import clipped_loss
+from jaxrl.methods.credit import sequence_credit
 from jaxrl.types import Batch, Credit, Loss, Needs, Scores
 from jaxrl.weights import sequence_mean
 
@@ -50,9 +50,8 @@ class Hipif:
             ddof=self.ddof,
             floor=self.floor,
         )
-        return Credit(
-            spread(advantages, batch.sequence, batch.mask),
-            sequence_mean(batch.mask, batch.sequence),
+        return sequence_credit(
+            batch, advantages, sequence_mean(batch.mask, batch.sequence)
         )
 
     def loss(self, scores: Scores, batch: Batch, credit: Credit) -> Loss:

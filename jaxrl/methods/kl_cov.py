@@ -7,9 +7,9 @@ import jax.numpy as jnp
 from jaxrl.advantages.selection import largest, quota, token_covariance
 from jaxrl.divergences.samples import absolute
 from jaxrl.losses.penalty import kl_penalty
-from jaxrl.losses.policy import policy_gradient
 from jaxrl.methods.credit import group_credit
 from jaxrl.methods.evidence import required
+from jaxrl.methods.surrogate import surrogate_loss
 from jaxrl.surrogates.clipping import importance
 from jaxrl.types import Batch, Credit, Loss, Needs, Scores
 from jaxrl.weights import token_mean
@@ -31,10 +31,7 @@ class KlCov:
     share: float = 2e-4
     kl_coef: float = 1.0
 
-    @property
-    def needs(self) -> Needs:
-        """What the scoring steps compute for it."""
-        return Needs(groups=True)
+    needs = Needs(groups=True)
 
     def credit(self, batch: Batch) -> Credit:
         """Normalise rewards within groups; the second track is what is held."""
@@ -48,13 +45,7 @@ class KlCov:
 
     def loss(self, scores: Scores, batch: Batch, credit: Credit) -> Loss:
         """Policy gradient, plus the distance from the old policy where it is held."""
-        policy = policy_gradient(
-            scores.logp,
-            batch.old_logp,
-            credit.advantages,
-            credit.weights,
-            surrogate=importance,
-        )
+        policy = surrogate_loss(scores, batch, credit, importance)
         held = required(credit.second, "credit.second").weights
         distance = kl_penalty(scores.logp, batch.old_logp, held, estimator=absolute)
         return policy + self.kl_coef * Loss(distance.value)

@@ -2,9 +2,10 @@
 
 import dataclasses
 
-from jaxrl.advantages.groups import lengths, spread
+from jaxrl.advantages.groups import lengths
 from jaxrl.advantages.scaling import batch_scaled
 from jaxrl.methods.clipped import clipped_loss
+from jaxrl.methods.credit import sequence_credit
 from jaxrl.types import Batch, Credit, Loss, Needs, Scores
 from jaxrl.weights import token_mean
 
@@ -23,10 +24,7 @@ class LitePpo:
     clip_low: float = 0.2
     clip_high: float = 0.2
 
-    @property
-    def needs(self) -> Needs:
-        """What the scoring steps compute for it."""
-        return Needs(groups=True)
+    needs = Needs(groups=True)
 
     def credit(self, batch: Batch) -> Credit:
         """Centre within groups, scale over the batch; weigh tokens alike."""
@@ -35,9 +33,7 @@ class LitePpo:
         advantages = batch_scaled(
             batch.rewards.sum(-1), batch.group, live, num_groups=number
         )
-        return Credit(
-            spread(advantages, batch.sequence, batch.mask), token_mean(batch.mask)
-        )
+        return sequence_credit(batch, advantages, token_mean(batch.mask))
 
     def loss(self, scores: Scores, batch: Batch, credit: Credit) -> Loss:
         """Clipped policy gradient."""

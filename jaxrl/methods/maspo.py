@@ -3,8 +3,8 @@
 import dataclasses
 from functools import partial
 
-from jaxrl.losses.policy import policy_gradient
 from jaxrl.methods.credit import group_credit
+from jaxrl.methods.surrogate import surrogate_loss
 from jaxrl.surrogates.gates import maspo
 from jaxrl.types import Batch, Credit, Loss, Needs, Scores
 from jaxrl.weights import token_mean
@@ -30,10 +30,7 @@ class Maspo:
     positive_gain: float = 0.03
     negative_gain: float = 0.03
 
-    @property
-    def needs(self) -> Needs:
-        """What the scoring steps compute for it."""
-        return Needs(groups=True)
+    needs = Needs(groups=True)
 
     def credit(self, batch: Batch) -> Credit:
         """Normalise rewards within groups; weigh tokens alike."""
@@ -49,10 +46,4 @@ class Maspo:
             positive_gain=self.positive_gain,
             negative_gain=self.negative_gain,
         )
-        return policy_gradient(
-            scores.logp,
-            batch.old_logp,
-            credit.advantages,
-            credit.weights,
-            surrogate=surrogate,
-        )
+        return surrogate_loss(scores, batch, credit, surrogate)

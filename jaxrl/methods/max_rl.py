@@ -3,8 +3,8 @@
 import dataclasses
 
 from jaxrl.advantages.baselines import mean_normalised
-from jaxrl.advantages.groups import spread
 from jaxrl.methods.clipped import clipped_loss
+from jaxrl.methods.credit import group_credit
 from jaxrl.types import Batch, Credit, Loss, Needs, Scores
 from jaxrl.weights import token_mean
 
@@ -24,19 +24,11 @@ class MaxRl:
     clip_low: float = 0.2
     clip_high: float = 0.28
 
-    @property
-    def needs(self) -> Needs:
-        """What the scoring steps compute for it."""
-        return Needs(groups=True)
+    needs = Needs(groups=True)
 
     def credit(self, batch: Batch) -> Credit:
         """Normalise rewards by the mean of the group; weigh tokens alike."""
-        advantages = mean_normalised(
-            batch.rewards.sum(-1), batch.group, num_groups=len(batch.group)
-        )
-        return Credit(
-            spread(advantages, batch.sequence, batch.mask), token_mean(batch.mask)
-        )
+        return group_credit(batch, token_mean(batch.mask), compare=mean_normalised)
 
     def loss(self, scores: Scores, batch: Batch, credit: Credit) -> Loss:
         """Clipped policy gradient."""

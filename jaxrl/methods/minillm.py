@@ -1,15 +1,13 @@
 """Distillation by policy gradient along the whole answer."""
 
 import dataclasses
-from functools import partial
 
 from jaxrl.advantages.teacher import minillm_returns
 from jaxrl.advantages.whitening import whiten
 from jaxrl.divergences.top_k import reverse_kl, with_tail
-from jaxrl.losses.distillation import divergence_loss
-from jaxrl.losses.policy import policy_gradient
+from jaxrl.methods.clipped import clipped_loss
 from jaxrl.methods.evidence import required
-from jaxrl.surrogates.clipping import clipped
+from jaxrl.methods.imitation import imitation_loss
 from jaxrl.types import Batch, Credit, Loss, Needs, Scores
 from jaxrl.weights import token_mean
 
@@ -60,18 +58,10 @@ class MiniLlm:
 
     def loss(self, scores: Scores, batch: Batch, credit: Credit) -> Loss:
         """Clipped policy gradient plus the single-step term."""
-        policy = policy_gradient(
-            scores.logp,
-            batch.old_logp,
-            credit.advantages,
-            credit.weights,
-            surrogate=partial(clipped, low=self.clip, high=self.clip),
+        policy = clipped_loss(
+            scores, batch, credit, clip_low=self.clip, clip_high=self.clip
         )
-        single_step = divergence_loss(
-            required(scores.top_logp, "scores.top_logp"),
-            required(batch.evidence.teacher_top, "evidence.teacher_top"),
-            credit.weights,
-            divergence=reverse_kl,
-            closure=with_tail,
+        single_step = imitation_loss(
+            scores, batch, credit.weights, divergence=reverse_kl, closure=with_tail
         )
         return policy + self.single_step_coef * single_step

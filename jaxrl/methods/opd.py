@@ -4,8 +4,9 @@ import dataclasses
 
 from jaxrl.advantages.returns import discounted_returns
 from jaxrl.advantages.teacher import teacher_log_ratio
-from jaxrl.losses.policy import SurrogateFunction, policy_gradient
+from jaxrl.losses.policy import SurrogateFunction
 from jaxrl.methods.evidence import required
+from jaxrl.methods.surrogate import surrogate_loss
 from jaxrl.surrogates.clipping import importance
 from jaxrl.types import Batch, Credit, Loss, Needs, Scores
 from jaxrl.weights import token_mean
@@ -27,10 +28,7 @@ class Opd:
     discount: float = 0.0
     surrogate: SurrogateFunction = importance
 
-    @property
-    def needs(self) -> Needs:
-        """What the scoring steps compute for it."""
-        return Needs(teacher=True)
+    needs = Needs(teacher=True)
 
     def credit(self, batch: Batch) -> Credit:
         """What the teacher thinks of each token; weigh tokens alike."""
@@ -43,10 +41,4 @@ class Opd:
 
     def loss(self, scores: Scores, batch: Batch, credit: Credit) -> Loss:
         """Policy gradient."""
-        return policy_gradient(
-            scores.logp,
-            batch.old_logp,
-            credit.advantages,
-            credit.weights,
-            surrogate=self.surrogate,
-        )
+        return surrogate_loss(scores, batch, credit, self.surrogate)

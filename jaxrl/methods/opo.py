@@ -3,8 +3,9 @@
 import dataclasses
 
 from jaxrl.advantages.baselines import length_weighted_centred
-from jaxrl.advantages.groups import lengths, spread
-from jaxrl.losses.policy import policy_gradient
+from jaxrl.advantages.groups import lengths
+from jaxrl.methods.credit import sequence_credit
+from jaxrl.methods.surrogate import surrogate_loss
 from jaxrl.surrogates.clipping import importance
 from jaxrl.types import Batch, Credit, Loss, Needs, Scores
 from jaxrl.weights import sequence_sum
@@ -18,10 +19,7 @@ class Opo:
     action, so the log-probabilities of its tokens add up.
     """
 
-    @property
-    def needs(self) -> Needs:
-        """What the scoring steps compute for it."""
-        return Needs(groups=True)
+    needs = Needs(groups=True)
 
     def credit(self, batch: Batch) -> Credit:
         """Compare with the length-weighted mean; average sums of sequences."""
@@ -32,17 +30,10 @@ class Opo:
             batch.group,
             num_groups=number,
         )
-        return Credit(
-            spread(advantages, batch.sequence, batch.mask),
-            sequence_sum(batch.mask, batch.sequence),
+        return sequence_credit(
+            batch, advantages, sequence_sum(batch.mask, batch.sequence)
         )
 
     def loss(self, scores: Scores, batch: Batch, credit: Credit) -> Loss:
         """Policy gradient with the plain ratio."""
-        return policy_gradient(
-            scores.logp,
-            batch.old_logp,
-            credit.advantages,
-            credit.weights,
-            surrogate=importance,
-        )
+        return surrogate_loss(scores, batch, credit, importance)

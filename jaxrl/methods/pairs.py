@@ -4,9 +4,9 @@ import dataclasses
 from typing import Protocol, runtime_checkable
 
 import jax
-import jax.numpy as jnp
 
 from jaxrl.losses.preference import PairLoss, SequenceScore, pair_mean, preference
+from jaxrl.methods.credit import no_credit
 from jaxrl.methods.evidence import required
 from jaxrl.types import Credit, Loss, Needs, Pairs, Scores
 
@@ -51,8 +51,7 @@ def pair_credit(pairs: Pairs) -> Credit:
     Returns:
       Credit with `weights` float [N]; advantages are 0.
     """
-    weights = pair_mean(pairs.chosen.mask, pairs.rejected.mask)
-    return Credit(jnp.zeros_like(weights), weights)
+    return no_credit(pair_mean(pairs.chosen.mask, pairs.rejected.mask))
 
 
 def pair_preference(

@@ -3,8 +3,8 @@
 import dataclasses
 
 from jaxrl.advantages.baselines import pass_at_k
-from jaxrl.advantages.groups import spread
 from jaxrl.methods.clipped import clipped_loss
+from jaxrl.methods.credit import sequence_credit
 from jaxrl.types import Batch, Credit, Loss, Needs, Scores
 from jaxrl.weights import token_mean
 
@@ -25,10 +25,7 @@ class PassAtK:
     clip_low: float = 0.2
     clip_high: float = 0.28
 
-    @property
-    def needs(self) -> Needs:
-        """What the scoring steps compute for it."""
-        return Needs(groups=True)
+    needs = Needs(groups=True)
 
     def credit(self, batch: Batch) -> Credit:
         """Credit for the best of k, over all subsets; weigh tokens alike."""
@@ -36,9 +33,7 @@ class PassAtK:
         advantages = pass_at_k(
             solved, batch.group, num_groups=len(batch.group), k=self.k
         )
-        return Credit(
-            spread(advantages, batch.sequence, batch.mask), token_mean(batch.mask)
-        )
+        return sequence_credit(batch, advantages, token_mean(batch.mask))
 
     def loss(self, scores: Scores, batch: Batch, credit: Credit) -> Loss:
         """Clipped policy gradient."""

@@ -3,8 +3,9 @@
 import dataclasses
 
 from jaxrl.advantages.gates import Gate, gated_reward, soft_gate
-from jaxrl.advantages.groups import group_normalised, spread
+from jaxrl.advantages.groups import group_normalised
 from jaxrl.methods.clipped import clipped_loss
+from jaxrl.methods.credit import sequence_credit
 from jaxrl.types import Batch, Credit, Loss, Needs, Scores
 from jaxrl.weights import token_mean
 
@@ -34,10 +35,7 @@ class Pgpo:
     clip_high: float = 0.28
     ddof: int = 0
 
-    @property
-    def needs(self) -> Needs:
-        """What the scoring steps compute for it."""
-        return Needs(groups=True)
+    needs = Needs(groups=True)
 
     def credit(self, batch: Batch) -> Credit:
         """Normalise gated rewards within groups; weigh tokens alike."""
@@ -58,9 +56,7 @@ class Pgpo:
         advantages = group_normalised(
             rewards, batch.group, num_groups=len(batch.group), ddof=self.ddof
         )
-        return Credit(
-            spread(advantages, batch.sequence, batch.mask), token_mean(batch.mask)
-        )
+        return sequence_credit(batch, advantages, token_mean(batch.mask))
 
     def loss(self, scores: Scores, batch: Batch, credit: Credit) -> Loss:
         """Policy gradient with bounds of their own up and down."""

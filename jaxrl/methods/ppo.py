@@ -1,14 +1,12 @@
 """Proximal policy optimization with a critic."""
 
 import dataclasses
-from functools import partial
 
 from jaxrl.advantages.returns import at_end, gae
 from jaxrl.advantages.whitening import whiten
-from jaxrl.losses.policy import policy_gradient
 from jaxrl.losses.value import clipped_value
+from jaxrl.methods.clipped import clipped_loss
 from jaxrl.methods.evidence import required
-from jaxrl.surrogates.clipping import clipped
 from jaxrl.types import Batch, Credit, Loss, Needs, Scores
 from jaxrl.weights import token_mean
 
@@ -36,10 +34,7 @@ class Ppo:
     value_clip: float = 0.2
     value_coef: float = 0.5
 
-    @property
-    def needs(self) -> Needs:
-        """What the scoring steps compute for it."""
-        return Needs(values=True)
+    needs = Needs(values=True)
 
     def credit(self, batch: Batch) -> Credit:
         """Whitened GAE, and what the critic should learn; weigh tokens alike."""
@@ -55,12 +50,8 @@ class Ppo:
 
     def loss(self, scores: Scores, batch: Batch, credit: Credit) -> Loss:
         """Clipped policy gradient plus the critic's loss."""
-        policy = policy_gradient(
-            scores.logp,
-            batch.old_logp,
-            credit.advantages,
-            credit.weights,
-            surrogate=partial(clipped, low=self.clip_low, high=self.clip_high),
+        policy = clipped_loss(
+            scores, batch, credit, clip_low=self.clip_low, clip_high=self.clip_high
         )
         critic = clipped_value(
             required(scores.values, "scores.values"),

@@ -2,12 +2,11 @@
 
 import dataclasses
 
-from jaxrl.advantages.groups import group_centred, spread
+from jaxrl.advantages.groups import group_centred
 from jaxrl.advantages.whitening import whiten
 from jaxrl.divergences.samples import k2
-from jaxrl.losses.penalty import kl_penalty
 from jaxrl.methods.clipped import clipped_loss
-from jaxrl.methods.evidence import required
+from jaxrl.methods.credit import group_credit
 from jaxrl.types import Batch, Credit, Loss, Needs, Scores
 from jaxrl.weights import token_mean
 
@@ -38,22 +37,18 @@ class ReinforcePlusPlusBaseline:
 
     def credit(self, batch: Batch) -> Credit:
         """Centre rewards within groups, whiten over all tokens; weigh tokens alike."""
-        centred = group_centred(
-            batch.rewards.sum(-1), batch.group, num_groups=len(batch.group)
-        )
-        advantages = spread(centred, batch.sequence, batch.mask)
-        return Credit(
-            whiten(advantages, batch.mask, ddof=self.ddof), token_mean(batch.mask)
-        )
+        credit = group_credit(batch, token_mean(batch.mask), compare=group_centred)
+        whitened = whiten(credit.advantages, batch.mask, ddof=self.ddof)
+        return dataclasses.replace(credit, advantages=whitened)
 
     def loss(self, scores: Scores, batch: Batch, credit: Credit) -> Loss:
         """Clipped policy gradient plus the KL penalty."""
-        loss = clipped_loss(
-            scores, batch, credit, clip_low=self.clip_low, clip_high=self.clip_high
-        )
-        if self.kl_coef == 0:
-            return loss
-        ref_logp = required(batch.evidence.ref_logp, "evidence.ref_logp")
-        return loss + self.kl_coef * kl_penalty(
-            scores.logp, ref_logp, credit.weights, estimator=k2
+        return clipped_loss(
+            scores,
+            batch,
+            credit,
+            clip_low=self.clip_low,
+            clip_high=self.clip_high,
+            kl_coef=self.kl_coef,
+            kl_estimator=k2,
         )

@@ -1,11 +1,10 @@
 """REINFORCE with a leave-one-out baseline."""
 
 import dataclasses
-from functools import partial
 
-from jaxrl.advantages.groups import leave_one_out, spread
-from jaxrl.losses.policy import policy_gradient
-from jaxrl.surrogates.clipping import clipped
+from jaxrl.advantages.groups import leave_one_out
+from jaxrl.methods.clipped import clipped_loss
+from jaxrl.methods.credit import group_credit
 from jaxrl.types import Batch, Credit, Loss, Needs, Scores
 from jaxrl.weights import sequence_sum
 
@@ -26,27 +25,16 @@ class Rloo:
     clip_low: float = 0.2
     clip_high: float = 0.2
 
-    @property
-    def needs(self) -> Needs:
-        """What the scoring steps compute for it."""
-        return Needs(groups=True)
+    needs = Needs(groups=True)
 
     def credit(self, batch: Batch) -> Credit:
         """Compare with the others of the group; average sums of sequences."""
-        advantages = leave_one_out(
-            batch.rewards.sum(-1), batch.group, num_groups=len(batch.group)
-        )
-        return Credit(
-            spread(advantages, batch.sequence, batch.mask),
-            sequence_sum(batch.mask, batch.sequence),
+        return group_credit(
+            batch, sequence_sum(batch.mask, batch.sequence), compare=leave_one_out
         )
 
     def loss(self, scores: Scores, batch: Batch, credit: Credit) -> Loss:
         """Clipped policy gradient."""
-        return policy_gradient(
-            scores.logp,
-            batch.old_logp,
-            credit.advantages,
-            credit.weights,
-            surrogate=partial(clipped, low=self.clip_low, high=self.clip_high),
+        return clipped_loss(
+            scores, batch, credit, clip_low=self.clip_low, clip_high=self.clip_high
         )

@@ -3,8 +3,8 @@
 import dataclasses
 from functools import partial
 
-from jaxrl.losses.policy import policy_gradient
 from jaxrl.methods.credit import group_credit
+from jaxrl.methods.surrogate import surrogate_loss
 from jaxrl.surrogates.gates import sapo
 from jaxrl.types import Batch, Credit, Loss, Needs, Scores
 from jaxrl.weights import sequence_mean
@@ -22,10 +22,7 @@ class Sapo:
     positive_temperature: float = 1.0
     negative_temperature: float = 1.05
 
-    @property
-    def needs(self) -> Needs:
-        """What the scoring steps compute for it."""
-        return Needs(groups=True)
+    needs = Needs(groups=True)
 
     def credit(self, batch: Batch) -> Credit:
         """Normalise rewards within groups; weigh sequences alike."""
@@ -38,10 +35,4 @@ class Sapo:
             positive_temperature=self.positive_temperature,
             negative_temperature=self.negative_temperature,
         )
-        return policy_gradient(
-            scores.logp,
-            batch.old_logp,
-            credit.advantages,
-            credit.weights,
-            surrogate=surrogate,
-        )
+        return surrogate_loss(scores, batch, credit, surrogate)

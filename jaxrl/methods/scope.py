@@ -17,6 +17,7 @@ from jaxrl.losses.policy import SurrogateFunction, policy_gradient
 from jaxrl.losses.supervised import nll
 from jaxrl.masking import safe_divide
 from jaxrl.methods.evidence import required
+from jaxrl.methods.surrogate import surrogate_loss
 from jaxrl.surrogates.clipping import dual_clipped, importance
 from jaxrl.types import Array, Batch, Credit, Loss, Needs, Scores
 
@@ -42,10 +43,7 @@ class Scope:
     temperature: float = 1.0
     surrogate: SurrogateFunction = dual_clipped
 
-    @property
-    def needs(self) -> Needs:
-        """What the scoring steps compute for it."""
-        return Needs(teacher=True)
+    needs = Needs(teacher=True)
 
     def credit(self, batch: Batch) -> Credit:
         """Unit credit on right answers, the teacher's log-ratio on wrong ones."""
@@ -89,10 +87,7 @@ class ScopePaper:
 
     temperature: float = 1.0
 
-    @property
-    def needs(self) -> Needs:
-        """What the scoring steps compute for it."""
-        return Needs(teacher=True)
+    needs = Needs(teacher=True)
 
     def credit(self, batch: Batch) -> Credit:
         """Unit credit on right answers, the teacher's log-ratio on wrong ones."""
@@ -105,13 +100,7 @@ class ScopePaper:
 
     def loss(self, scores: Scores, batch: Batch, credit: Credit) -> Loss:
         """Importance-sampled policy gradient on both paths."""
-        return policy_gradient(
-            scores.logp,
-            batch.old_logp,
-            credit.advantages,
-            credit.weights,
-            surrogate=importance,
-        )
+        return surrogate_loss(scores, batch, credit, importance)
 
 
 class _Paths(NamedTuple):

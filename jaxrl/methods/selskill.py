@@ -22,10 +22,7 @@ class SelSkill:
 
     beta: float = 0.1
 
-    @property
-    def needs(self) -> Needs:
-        """What the scoring steps compute for it."""
-        return Needs(reference=True, pairs=True)
+    needs = Needs(reference=True, pairs=True)
 
     def credit(self, pairs: Pairs) -> Credit:
         """Weigh pairs alike."""

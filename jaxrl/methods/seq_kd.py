@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from jaxrl.advantages.groups import spread
 from jaxrl.losses.supervised import nll
+from jaxrl.methods.credit import no_credit
 from jaxrl.types import Batch, Credit, Loss, Needs, Scores
 from jaxrl.weights import token_mean
 
@@ -25,10 +26,7 @@ class SeqKd:
 
     threshold: float | None = None
 
-    @property
-    def needs(self) -> Needs:
-        """Nothing: the answers say it all."""
-        return Needs()
+    needs = Needs()
 
     def credit(self, batch: Batch) -> Credit:
         """No credit; weigh the tokens of kept answers alike."""
@@ -36,8 +34,7 @@ class SeqKd:
         if self.threshold is not None:
             good = jnp.asarray(batch.rewards.sum(-1) > self.threshold, float)
             kept = spread(good, batch.sequence, batch.mask) > 0
-        weights = token_mean(kept)
-        return Credit(jnp.zeros_like(weights), weights)
+        return no_credit(token_mean(kept))
 
     def loss(self, scores: Scores, batch: Batch, credit: Credit) -> Loss:
         """Negative log-likelihood."""

@@ -2,9 +2,8 @@
 
 import dataclasses
 
-import jax.numpy as jnp
-
 from jaxrl.losses.supervised import nll
+from jaxrl.methods.credit import no_credit
 from jaxrl.types import Batch, Credit, Loss, Needs, Scores
 from jaxrl.weights import token_mean
 
@@ -13,15 +12,11 @@ from jaxrl.weights import token_mean
 class Sft:
     """Likelihood of given responses: the tokens of the mask are the demonstration."""
 
-    @property
-    def needs(self) -> Needs:
-        """What the scoring steps compute for it."""
-        return Needs()
+    needs = Needs()
 
     def credit(self, batch: Batch) -> Credit:
         """No credit; weigh tokens alike."""
-        weights = token_mean(batch.mask)
-        return Credit(jnp.zeros_like(weights), weights)
+        return no_credit(token_mean(batch.mask))
 
     def loss(self, scores: Scores, batch: Batch, credit: Credit) -> Loss:
         """Negative log-likelihood."""

@@ -1,6 +1,7 @@
 """One policy that selects, uses and distils skills."""
 
 import dataclasses
+from functools import partial
 
 import jax.numpy as jnp
 
@@ -70,15 +71,18 @@ class Skill1:
     def loss(self, scores: Scores, batch: Batch, credit: Credit) -> Loss:
         """Clipped policy gradient, KL penalty, and weighted likelihood of rankings."""
         rank = required(credit.second, "credit.second")
-        bounds = {"clip_low": self.clip_low, "clip_high": self.clip_high}
-        use = self._on(USE, batch, credit)
-        distil = self._on(DISTIL, batch, credit)
-        ranking = nll(scores.logp, rank.weights * rank.advantages)
-        return (
-            clipped_loss(scores, batch, use, kl_coef=self.kl_coef, **bounds)
-            + clipped_loss(scores, batch, distil, **bounds)
-            + Loss(ranking.value, {"rank_nll": ranking.metrics["nll"]})
+        loss_of = partial(
+            clipped_loss,
+            scores,
+            batch,
+            clip_low=self.clip_low,
+            clip_high=self.clip_high,
         )
+        use = loss_of(self._on(USE, batch, credit), kl_coef=self.kl_coef)
+        distil = loss_of(self._on(DISTIL, batch, credit))
+        ranking = nll(scores.logp, rank.weights * rank.advantages)
+        rank_nll = {"rank_nll": ranking.metrics["nll"]}
+        return use + distil + Loss(ranking.value, rank_nll)
 
     def _on(self, channel: int, batch: Batch, credit: Credit) -> Credit:
         """The credit, trained on the tokens of one channel only."""

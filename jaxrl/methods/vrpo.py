@@ -29,10 +29,7 @@ class Vrpo:
     beta: float = 0.2
     sft_coef: float = 0.0
 
-    @property
-    def needs(self) -> Needs:
-        """What the scoring steps compute for it."""
-        return Needs(reference=True, pairs=True)
+    needs = Needs(reference=True, pairs=True)
 
     def credit(self, pairs: Pairs) -> Credit:
         """Weigh pairs alike."""
