@@ -174,6 +174,18 @@ class Scores:
     top_logp: Array | None = None
 
 
+class Bounds(NamedTuple):
+    """Bounds of the importance ratio that are statistics of a batch; constants.
+
+    Attributes:
+      lower: float32 [N, T]. A ratio.
+      upper: float32 [N, T]. A ratio.
+    """
+
+    lower: Array
+    upper: Array
+
+
 @_pytree
 class Credit:
     """Who deserves what, and how tokens are averaged; constants.
@@ -184,12 +196,14 @@ class Credit:
       returns: float32 [N, T]. Regression targets of a critic, or None.
       second: Another track over the same tokens, with advantages and weights of its
         own, or None.
+      bounds: How far the ratio may go, where the batch decides it, or None.
     """
 
     advantages: Array
     weights: Array
     returns: Array | None = None
     second: "Credit | None" = None
+    bounds: Bounds | None = None
 
 
 @_pytree

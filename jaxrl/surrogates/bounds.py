@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxrl.masking import masked_sum, safe_divide
 from jaxrl.surrogates.clipping import dual_clipped
 from jaxrl.surrogates.ratio import Surrogate, importance_ratio
-from jaxrl.types import Array
+from jaxrl.types import Array, Bounds
 
 
 def dcpo_bounds(
@@ -140,3 +140,36 @@ def bapo_bounds(
     start = jnp.array([lower[0], upper[0]], ratio.dtype)
     found = rise(1, rise(0, start, *lower[1:]), *upper[1:])
     return found[0], found[1]
+
+
+def bapo(
+    logp: Array,
+    old_logp: Array,
+    advantages: Array,
+    mask: Array,
+    *,
+    bounds: Bounds,
+    cap: float = 3.0,
+) -> Surrogate:
+    """Clip within given bounds, and cap the ratio of bad tokens.
+
+    Args:
+      logp: float [N, T]. Log-probability of tokens[n, t] under the trained policy.
+      old_logp: float [N, T]. Under the policy that sampled it.
+      advantages: float [N, T]. Their sign decides which bound applies.
+      mask: bool [N, T]. Tokens that count.
+      bounds: [N, T] each. From `bapo_bounds`, around 1.
+      cap: Largest ratio of a token with negative advantage (dual clip); c.
+
+    Returns:
+      float [N, T] each; 1 outside of the mask.
+
+    Reference: Xi et al., 2025, BAPO, arXiv:2510.18927.
+
+    >>> x, mask = jnp.zeros((1, 1)), jnp.ones((1, 1), bool)
+    >>> wide = Bounds(0.8 + x, 2.0 + x)
+    >>> bapo(x + jnp.log(1.5), x, x + 1.0, mask, bounds=wide).slope.round(4).tolist()
+    [[1.5]]
+    """
+    low, high = 1.0 - bounds.lower, bounds.upper - 1.0
+    return dual_clipped(logp, old_logp, advantages, mask, low=low, high=high, cap=cap)

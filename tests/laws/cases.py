@@ -15,6 +15,7 @@ from jaxrl.advantages.scaling import equal_prompts
 from jaxrl.divergences.samples import k1, k2, k3
 from jaxrl.methods.aopd import Aopd
 from jaxrl.methods.aspo import Aspo
+from jaxrl.methods.bapo import Bapo
 from jaxrl.methods.ce_gppo import CeGppo
 from jaxrl.methods.cispo import Cispo
 from jaxrl.methods.clip_cov import ClipCov
@@ -192,6 +193,7 @@ CASES = {
     "sapo": Case(Sapo()),
     "aspo": Case(Aspo()),
     "dcpo": Case(Dcpo()),
+    "bapo": Case(Bapo()),
     "topr": Case(Topr()),
     "clip_cov": Case(ClipCov(share=0.1, cov_low=0.1)),
     "kl_cov": Case(KlCov(share=0.1), gradient=with_distance(1.0)),

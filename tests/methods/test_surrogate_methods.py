@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxrl.methods.bapo import Bapo
 from jaxrl.methods.ce_gppo import CeGppo
 from jaxrl.methods.cispo import Cispo
 from jaxrl.methods.clip_cov import ClipCov
@@ -18,6 +19,7 @@ from jaxrl.methods.dgpo import Dgpo
 from jaxrl.methods.gppo import Gppo
 from jaxrl.methods.kl_cov import KlCov
 from jaxrl.surrogates.ratio import mean_log_ratio, sequence_log_ratio, token_log_ratio
+from jaxrl.types import Evidence
 from tests.laws.cases import Case, make_example
 
 close = partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-7)
@@ -49,6 +51,43 @@ def test_reduction(method, other):
     example = jax.tree.map(jnp.asarray, make_example(Case(Dapo())))
     scores, batch = example
     close(*(gradient(m, batch, scores) for m in (method, other)))
+
+
+def test_bapo_with_bounds_that_cannot_move_is_dapo():
+    scores, batch = make_example(Case(Bapo()))
+    fixed = Bapo(lower=(0.8, 0.8, 0.05), upper=(1.2, 1.2, 0.05), cap=math.inf)
+    close(*(gradient(m, batch, scores) for m in (fixed, Dapo(clip_high=0.2))))
+
+
+@pytest.mark.parametrize(
+    ("target", "lower", "upper"), [(0.99, 0.6, 1.2), (1.02, 0.8, 1.5), (9.0, 0.8, 2.0)]
+)
+def test_bapo_finds_bounds_under_the_policy_that_updates_start_from(
+    target, lower, upper
+):
+    """The oracle of policy_opt 5.5, a good and a bad sequence of three tokens."""
+    ratio = np.array([[0.5, 1.1, 1.5], [0.9, 0.5, 1.3]], np.float32)
+    method = Bapo(target, lower=(0.6, 0.8, 0.05), upper=(1.2, 2.0, 0.05))
+    example = make_example(Case(method))
+    scores, batch = jax.tree.map(lambda x: x[:2, :3] if x.ndim > 1 else x[:2], example)
+    batch = dataclasses.replace(
+        batch,
+        sequence=np.array([[0] * 3, [1] * 3]),
+        mask=np.ones((2, 3), bool),
+        rewards=np.array([[1.0], [0.0]], np.float32),
+        group=np.zeros(2, np.int32),
+        evidence=Evidence(proximal_logp=batch.old_logp + np.log(ratio)),
+    )
+    credit = method.credit(batch)
+    for found, expected in zip(credit.bounds, (lower, upper), strict=True):
+        close(found, np.full((2, 3), expected))
+    trained = dataclasses.replace(scores, logp=batch.evidence.proximal_logp)
+    slope = gradient(method, batch, trained, credit) / -(
+        credit.weights * credit.advantages
+    )
+    good, bad = ratio
+    close(slope[0], np.where(good < upper, good, 0))
+    close(slope[1], np.where(bad > lower, bad, 0))
 
 
 def test_clip_cov_drops_the_quota():
