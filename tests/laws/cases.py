@@ -241,9 +241,14 @@ def make_example(case: Case, seed: int = 0) -> Example:
             anchor=rng.integers(0, 3, S).astype(np.int32),
             returns=rng.normal(size=S).astype(np.float32),
         ),
-        evidence=_evidence(case.method, rng),
     )
+    return with_evidence(case, batch, rng)
+
+
+def with_evidence(case: Case, batch: Batch, rng) -> Example:
+    """The batch with what the method asks for, and scores near the old policy."""
     needs = case.method.needs
+    batch = dataclasses.replace(batch, evidence=_evidence(case.method, rng))
     scores = Scores(
         logp=(batch.old_logp + rng.normal(0.0, 0.3, (S, T))).astype(np.float32),
         entropy=-_logp(rng) if needs.entropy_gradient else None,

@@ -1,7 +1,6 @@
 """What holds for every method, whatever the paper. The methods are in `cases.py`."""
 
 import dataclasses
-from functools import partial
 from operator import itemgetter
 
 import chex
@@ -10,83 +9,27 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl.layout import TOKEN_FIELDS, micro_batches
-from jaxrl.types import Batch, Credit, Evidence, Loss, Method, Scores
+from jaxrl.layout import micro_batches
+from jaxrl.types import Evidence, Method
 from tests.laws.cases import CASES, Example, make_example
+from tests.laws.training import (
+    assert_trained_alike,
+    close,
+    close_trees,
+    credit_of,
+    edit,
+    loss_and_gradient,
+    loss_of,
+    map_sequences,
+    map_tokens,
+    on_reference,
+    spoiled,
+    train_on,
+    with_rewards_of,
+    without_advantages,
+)
 
 pytestmark = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-
-close = partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
-
-
-def close_trees(actual, expected):
-    jax.tree.map(close, actual, expected)
-
-
-@partial(jax.jit, static_argnums=0)
-def credit_of(method, batch) -> Credit:
-    return method.credit(batch)
-
-
-def loss_and_gradient(method, scores, batch, credit) -> tuple[Loss, Scores]:
-    def value(scores):
-        loss = method.loss(scores, batch, credit)
-        return loss.value, loss
-
-    (_, loss), gradient = jax.value_and_grad(value, has_aux=True)(scores)
-    return loss, gradient
-
-
-loss_of = jax.jit(loss_and_gradient, static_argnums=0)
-
-
-def train_on(method, example) -> tuple[Credit, Loss, Scores]:
-    credit = credit_of(method, example.batch)
-    return credit, *loss_of(method, example.scores, example.batch, credit)
-
-
-def edit(example, evidence=None, **fields) -> Example:
-    """The example with other fields in its batch, scores or evidence."""
-    names = {f.name for f in dataclasses.fields(Scores)}
-    scores = {name: x for name, x in fields.items() if name in names}
-    batch = {name: x for name, x in fields.items() if name not in names}
-    if evidence is not None:
-        batch["evidence"] = dataclasses.replace(example.batch.evidence, **evidence)
-    return Example(
-        dataclasses.replace(example.scores, **scores),
-        dataclasses.replace(example.batch, **batch),
-    )
-
-
-def map_tokens(f, example) -> Example:
-    """The example with `f(x, fill)` on every array of rows; `fill` is for padding."""
-    fill = {"sequence": -1, "turn": -1}
-    batch = {x: f(getattr(example.batch, x), fill.get(x, 0)) for x in TOKEN_FIELDS}
-    batch["evidence"] = jax.tree.map(lambda x: f(x, 0), example.batch.evidence)
-    scores = jax.tree.map(lambda x: f(x, 0), example.scores)
-    return Example(scores, dataclasses.replace(example.batch, **batch))
-
-
-def map_sequences(f, batch) -> Batch:
-    """The batch with `f` on every array of sequences."""
-    names = ("rewards", "group", "version")
-    fields = {name: f(getattr(batch, name)) for name in names}
-    return dataclasses.replace(batch, **fields, steps=jax.tree.map(f, batch.steps))
-
-
-def without_advantages(credit: Credit) -> Credit:
-    """The credit with advantages 0, in the second track as well."""
-    second = credit.second and without_advantages(credit.second)
-    zeros = np.zeros_like(credit.advantages)
-    return dataclasses.replace(credit, advantages=zeros, second=second)
-
-
-def on_reference(example) -> Example:
-    """The trained policy is the reference, and the one that updates start from."""
-    evidence = example.batch.evidence
-    names = ("ref_logp", "proximal_logp")
-    given = [name for name in names if getattr(evidence, name) is not None]
-    return edit(example, evidence=dict.fromkeys(given, example.scores.logp))
 
 
 def test_method_is_a_value(case):
@@ -126,15 +69,7 @@ def test_groups_of_equal_rewards_get_exactly_nothing(case):
         pytest.skip("does not compare the sequences of a group")
     batch = make_example(case).batch
     level = np.where(batch.mask.any(1), 0.1 * (1 + batch.group), 0.0)
-    level = level.astype(np.float32)
-    shape = batch.steps.returns.shape
-    returns = np.broadcast_to(level.reshape(-1, *[1] * (len(shape) - 1)), shape)
-    batch = dataclasses.replace(
-        batch,
-        rewards=np.broadcast_to(level[:, None], batch.rewards.shape),
-        steps=dataclasses.replace(batch.steps, returns=returns),
-    )
-    credit = credit_of(case.method, batch)
+    credit = credit_of(case.method, with_rewards_of(level, batch))
     assert np.array_equal(credit.advantages, np.zeros_like(credit.advantages))
 
 
@@ -197,23 +132,10 @@ def test_padding_and_failed_sequences_do_not_matter(case):
 @pytest.mark.parametrize("garbage", [np.nan, np.inf, -np.inf])
 def test_garbage_outside_of_the_mask_does_not_matter(case, garbage):
     example = make_example(case)
-    mask = example.batch.mask
-
-    def spoil(x, _):
-        own = mask.reshape(mask.shape + (1,) * (x.ndim - 2))
-        return np.where(own, x, np.float32(garbage)) if x.dtype == np.float32 else x
-
-    (credit, loss, gradient), (dirty_credit, dirty_loss, dirty_gradient) = (
-        train_on(case.method, e) for e in (example, map_tokens(spoil, example))
+    clean, dirty = (
+        train_on(case.method, e) for e in (example, spoiled(example, garbage))
     )
-    trained = credit.weights != 0
-    chex.assert_trees_all_equal(
-        *(np.where(trained, c.advantages, 0.0) for c in (credit, dirty_credit))
-    )
-    chex.assert_trees_all_equal(
-        (loss, gradient, credit.weights),
-        (dirty_loss, dirty_gradient, dirty_credit.weights),
-    )
+    assert_trained_alike(clean, dirty)
 
 
 @pytest.mark.parametrize("sign", [-1, 1])
