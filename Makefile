@@ -3,9 +3,9 @@ PYTHON ?= python3
 export PYTHON
 BIN := .venv/bin
 INPUTS := pyproject.toml constraints.txt .ci/install
-SOURCES := jaxrl models configs tests benchmarks
+SOURCES := jaxrl models configs tests benchmarks notebooks
 
-.PHONY: help quickstart test slow lint format bench constraints clean
+.PHONY: help quickstart test slow lint format bench notebooks constraints clean
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -31,6 +31,9 @@ format: .venv/.dev ## Format, and mend what can be mended
 
 bench: .venv/.core ## Compare a GRPO step with TRL and Tunix, half an hour
 	@$(BIN)/python benchmarks/grpo_step.py
+
+notebooks: .venv/.dev ## Execute the notebooks and keep what they show
+	@$(BIN)/python -m notebooks.execute
 
 constraints: .venv/.dev ## Write constraints.txt anew from what .venv holds
 	@{ sed -n '/^#/p' constraints.txt; $(BIN)/python -m pip list --format=freeze \

@@ -10,7 +10,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LIBRARY = sorted(p for top in ("jaxrl", "models") for p in (ROOT / top).rglob("*.py"))
 PROGRAMS = sorted(
-    p for top in ("configs", "benchmarks") for p in (ROOT / top).glob("*.py")
+    p
+    for top in ("configs", "benchmarks", "notebooks")
+    for p in (ROOT / top).glob("*.py")
 )
 
 # A kernel may import those to its left, and its neighbours in the same package.
