@@ -45,6 +45,6 @@ config = RunConfig(
     ),
     evaluation=EvaluationConfig(problems=HELD_OUT),
     checkpoint=CheckpointConfig(every=0),
-    steps=60,
+    steps=40,
     output=SUMS,
 )
