@@ -63,7 +63,7 @@ def load_policy(config: RunConfig) -> Policy:
     """Load the checkpoint that a config starts from."""
     path = config.model.path
     tokenizer = load_tokenizer(path)
-    model, params = _load(config, path)
+    model, params = _load(config, path, config.model.param_dtype)
     sampling = _sampling(config, stop_tokens(path, tokenizer))
     return Policy(model, params, tokenizer, sampling)
 
@@ -79,7 +79,8 @@ def load_others(config: RunConfig, policy: Policy) -> Others:
 
     def frozen(path: Path) -> Frozen:
         if path not in loaded:
-            loaded[path] = Frozen(*_load(config, path))
+            # Products cast to `dtype` anyway: what isn't updated is kept in it.
+            loaded[path] = Frozen(*_load(config, path, config.model.dtype))
         return loaded[path]
 
     needs, part = config.method.needs, config.model
@@ -150,9 +151,11 @@ def _check_server(config: RunConfig, policy: Policy, server: ServedTeacher) -> N
     )
 
 
-def _load(config: RunConfig, path: Path) -> tuple[LanguageModel, Params]:
+def _load(
+    config: RunConfig, path: Path, param_dtype: str
+) -> tuple[LanguageModel, Params]:
     part = config.model
-    return load(path, dtype=part.dtype, param_dtype=part.param_dtype, remat=part.remat)
+    return load(path, dtype=part.dtype, param_dtype=param_dtype, remat=part.remat)
 
 
 def _sampling(config: RunConfig, stops: tuple[int, ...]) -> Sampling:

@@ -1,24 +1,13 @@
 """From a config to the parts of a run."""
 
 import dataclasses
-import json
 
 import pytest
 
 from jaxrl.config import Demonstrations, EvaluationConfig, Rollouts, RunConfig
 from jaxrl.errors import UserError
-from jaxrl.policy import stop_tokens
 from jaxrl.setup import evaluation_reward
 from tests import tiny, tiny_rewards
-
-
-def test_stop_tokens_are_those_of_tokenizer_and_generation_config(tmp_path):
-    tokenizer = tiny.tokenizer()
-    assert stop_tokens(tmp_path, tokenizer) == (tiny.EOS,)
-    for more, expected in ((5, (1, 5)), ([7, 3, 1], (1, 3, 7))):
-        text = json.dumps({"eos_token_id": more})
-        (tmp_path / "generation_config.json").write_text(text)
-        assert stop_tokens(tmp_path, tokenizer) == expected
 
 
 def test_the_evaluation_takes_its_own_reward_else_the_runs_first():

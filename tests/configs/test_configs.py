@@ -14,7 +14,7 @@ from jaxrl.validate import validate
 FOLDER = Path(__file__).parents[2] / "configs"
 CONFIGS = sorted(FOLDER.rglob("*.py"))
 METHODS = FOLDER / "sums"
-NEEDS_DATA = ["grpo_gsm8k_qwen3", "sft_warmup"]
+NEEDS_DATA = ["grpo_gsm8k_qwen3", "opd_gsm8k_qwen3", "sft_warmup"]
 
 pytestmark = pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 
@@ -23,7 +23,8 @@ pytestmark = pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem
 def fresh_imports(monkeypatch):
     """Configs read the environment when they are imported."""
     monkeypatch.delenv("MODEL_DIR", raising=False)
-    monkeypatch.delenv("GSM8K_DIR", raising=False)
+    for name in ("GSM8K_DIR", "TEACHER_DIR", "TEACHER_URL"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(sys, "path", [*sys.path])
     forget_configs()
     yield
