@@ -21,6 +21,8 @@ from jaxrl.rollout.sharing import Allocation
 from jaxrl.rollout.types import Problem, Reward
 from jaxrl.types import Method
 
+Precision = Literal["float32", "bfloat16"]
+
 _LISTED = 32
 """Sequences shorter than this are described item by item."""
 _NAMED = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, type)
@@ -45,8 +47,8 @@ class ModelConfig:
     """
 
     path: Path = Path("checkpoint")
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    param_dtype: Literal["float32", "bfloat16"] = "float32"
+    dtype: Precision = "float32"
+    param_dtype: Precision = "float32"
     remat: bool = False
     reference_path: Path | None = None
     teacher_path: Path | None = None

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
-from jaxrl.config import Rollouts, RunConfig
+from jaxrl.config import Precision, Rollouts, RunConfig
 from jaxrl.data.tokenizers import (
     check_served_tokenizer,
     check_tokenizers,
@@ -152,7 +152,7 @@ def _check_server(config: RunConfig, policy: Policy, server: ServedTeacher) -> N
 
 
 def _load(
-    config: RunConfig, path: Path, param_dtype: str
+    config: RunConfig, path: Path, param_dtype: Precision
 ) -> tuple[LanguageModel, Params]:
     part = config.model
     return load(path, dtype=part.dtype, param_dtype=param_dtype, remat=part.remat)

@@ -22,7 +22,7 @@ from jaxrl.rollout.shapes import SamplerShape, sampler_shape
 from jaxrl.rollout.types import Reward
 from jaxrl.rollout_source import RolloutSource
 from jaxrl.scorer import Scorer, make_scorer
-from jaxrl.source import DemonstrationSource, PreferenceSource, Source
+from jaxrl.source import Source, demonstration_source, preference_source
 from jaxrl.step import (
     CreditStep,
     TrainStep,
@@ -85,9 +85,9 @@ def make_source(config: RunConfig, policy: Policy, others: Others) -> Iterator[S
     data, tokenizer = config.data, policy.tokenizer
     limit = policy.model.config.max_positions
     if isinstance(data, Demonstrations):
-        yield DemonstrationSource(data, tokenizer, seed=config.seed, max_tokens=limit)
+        yield demonstration_source(data, tokenizer, seed=config.seed, max_tokens=limit)
     elif isinstance(data, Preferences):
-        yield PreferenceSource(data, tokenizer, seed=config.seed, max_tokens=limit)
+        yield preference_source(data, tokenizer, seed=config.seed, max_tokens=limit)
     else:
         rewards = data.reward if isinstance(data.reward, tuple) else (data.reward,)
         workers, deadline = data.reward_workers, data.reward_deadline

@@ -1,6 +1,6 @@
 """Where batches come from; here, texts to imitate or to prefer."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,6 +15,7 @@ from jaxrl.rollout.batching import (
     Rows,
     demonstrations_to_batch,
 )
+from jaxrl.rollout.types import Problem
 from jaxrl.types import Batch, Pairs, Params
 
 Values = dict[str, float]
@@ -38,37 +39,32 @@ class Source(Protocol):
         ...
 
 
-class DemonstrationSource:
-    """Batches of demonstrations to imitate."""
+class TextSource:
+    """Batches of given texts; they depend on neither parameters nor step."""
 
     def __init__(
         self,
-        data: Demonstrations,
-        tokenizer: PreTrainedTokenizerBase,
+        problems: Sequence[Problem],
+        batch_size: int,
+        to_batch: Callable[[list[Problem]], Batch | Pairs],
         *,
         seed: int,
-        max_tokens: int,
     ):
-        """Tokenise everything, so that a bad example is found before training.
+        """Start at the first batch.
 
         Args:
-          data: The demonstrations.
-          tokenizer: Of the policy.
+          problems: With the texts.
+          batch_size: Problems of a batch.
+          to_batch: From the problems of a batch to arrays.
           seed: Of their order.
-          max_tokens: Longest sequence that the policy takes.
         """
-        found = demonstrations(data.problems)
-        self._tokens = {p.id: demonstration_tokens(tokenizer, p) for p in found}
-        longest = longest_example(self._tokens, max_tokens)
-        ladder = sorted({-(-longest // 2), longest})
-        self._layout = Rows(data.batch_size, tuple(ladder))
-        self._prompts = PromptIterator(found, data.batch_size, seed=seed)
+        self._to_batch = to_batch
+        self._prompts = PromptIterator(problems, batch_size, seed=seed)
 
-    def draw(self, params: Params, step: int) -> tuple[Batch, Values]:
-        """See `Source`; looks at neither parameters nor step."""
+    def draw(self, params: Params, step: int) -> tuple[Batch | Pairs, Values]:
+        """See `Source`."""
         del params, step
-        pairs = [self._tokens[problem.id] for problem in next(self._prompts)]
-        return demonstrations_to_batch(pairs, layout=self._layout), {}
+        return self._to_batch(next(self._prompts)), {}
 
     def get_state(self) -> Any:
         """See `Source`."""
@@ -79,53 +75,66 @@ class DemonstrationSource:
         self._prompts.set_state(state)
 
 
-class PreferenceSource:
-    """Batches of pairs, each of a text to prefer and one to reject."""
+def demonstration_source(
+    data: Demonstrations,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    seed: int,
+    max_tokens: int,
+) -> TextSource:
+    """Batches of demonstrations to imitate.
 
-    def __init__(
-        self,
-        data: Preferences,
-        tokenizer: PreTrainedTokenizerBase,
-        *,
-        seed: int,
-        max_tokens: int,
-    ):
-        """Tokenise everything, so that a bad pair is found before training.
+    Everything is tokenised first, so that a bad example is found before training.
 
-        Args:
-          data: The preferences.
-          tokenizer: Of the policy.
-          seed: Of their order.
-          max_tokens: Longest sequence that the policy takes.
-        """
-        found = preferences(data.problems)
-        self._tokens = {p.id: preference_tokens(tokenizer, p) for p in found}
-        longest = max(
-            longest_example(
-                {name: pair[side] for name, pair in self._tokens.items()}, max_tokens
-            )
-            for side in (0, 1)
-        )
-        self._layout = Rows(data.batch_size, (longest,))
-        self._prompts = PromptIterator(found, data.batch_size, seed=seed)
+    Args:
+      data: The demonstrations.
+      tokenizer: Of the policy.
+      seed: Of their order.
+      max_tokens: Longest sequence that the policy takes.
+    """
+    found = demonstrations(data.problems)
+    tokens = {p.id: demonstration_tokens(tokenizer, p) for p in found}
+    longest = longest_example(tokens, max_tokens)
+    layout = Rows(data.batch_size, tuple(sorted({-(-longest // 2), longest})))
 
-    def draw(self, params: Params, step: int) -> tuple[Pairs, Values]:
-        """See `Source`; looks at neither parameters nor step."""
-        del params, step
-        pairs = [self._tokens[problem.id] for problem in next(self._prompts)]
-        chosen, rejected = zip(*pairs, strict=True)
+    def to_batch(problems: list[Problem]) -> Batch:
+        return demonstrations_to_batch([tokens[p.id] for p in problems], layout=layout)
+
+    return TextSource(found, data.batch_size, to_batch, seed=seed)
+
+
+def preference_source(
+    data: Preferences,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    seed: int,
+    max_tokens: int,
+) -> TextSource:
+    """Batches of pairs, each of a text to prefer and one to reject.
+
+    Everything is tokenised first, so that a bad pair is found before training.
+
+    Args:
+      data: The preferences.
+      tokenizer: Of the policy.
+      seed: Of their order.
+      max_tokens: Longest sequence that the policy takes.
+    """
+    found = preferences(data.problems)
+    pairs = {p.id: preference_tokens(tokenizer, p) for p in found}
+    sides = [{name: pair[side] for name, pair in pairs.items()} for side in (0, 1)]
+    longest = max(longest_example(side, max_tokens) for side in sides)
+    layout = Rows(data.batch_size, (longest,))
+
+    def to_batch(problems: list[Problem]) -> Pairs:
         return Pairs(
-            demonstrations_to_batch(chosen, layout=self._layout),
-            demonstrations_to_batch(rejected, layout=self._layout),
-        ), {}
+            *(
+                demonstrations_to_batch([side[p.id] for p in problems], layout=layout)
+                for side in sides
+            )
+        )
 
-    def get_state(self) -> Any:
-        """See `Source`."""
-        return self._prompts.get_state()
-
-    def set_state(self, state: Any) -> None:
-        """See `Source`."""
-        self._prompts.set_state(state)
+    return TextSource(found, data.batch_size, to_batch, seed=seed)
 
 
 def longest_example(examples: Mapping[str, Example], max_tokens: int) -> int:

@@ -7,12 +7,12 @@ import pytest
 from jaxrl.config import Demonstrations, Preferences
 from jaxrl.errors import UserError
 from jaxrl.rollout.types import Problem
-from jaxrl.source import DemonstrationSource, PreferenceSource
+from jaxrl.source import demonstration_source, preference_source
 from tests import tiny
 
 
 def source(problems, *, seed=0, max_tokens=20, batch_size=3):
-    return DemonstrationSource(
+    return demonstration_source(
         Demonstrations(problems, batch_size),
         tiny.tokenizer(),
         seed=seed,
@@ -56,8 +56,8 @@ def test_an_example_too_long_for_the_model_is_named():
         source(problems)
 
 
-def preference_source(problems, *, max_tokens=20, batch_size=2):
-    return PreferenceSource(
+def pairs_source(problems, *, max_tokens=20, batch_size=2):
+    return preference_source(
         Preferences(problems, batch_size),
         tiny.tokenizer(),
         seed=0,
@@ -71,7 +71,7 @@ def preference(name, prompt, chosen, rejected):
 
 def test_pairs_hold_both_texts_in_the_same_row():
     problems = [preference(str(n), f"{n}=", str(n), str(9 - n)) for n in range(4)]
-    pairs, values = preference_source(problems, batch_size=4).draw(None, 0)
+    pairs, values = pairs_source(problems, batch_size=4).draw(None, 0)
     assert values == {}
     encode = tiny.tokenizer().encode
     for chosen, rejected in zip(
@@ -86,7 +86,7 @@ def test_pairs_hold_both_texts_in_the_same_row():
 
 def test_pairs_go_on_where_their_state_was_taken():
     problems = [preference(str(n), f"{n}=", "1", "22") for n in range(8)]
-    first, second = preference_source(problems), preference_source(problems)
+    first, second = pairs_source(problems), pairs_source(problems)
     first.draw(None, 0)
     second.set_state(first.get_state())
     chex.assert_trees_all_equal(first.draw(None, 1), second.draw(None, 1))
@@ -97,11 +97,11 @@ def test_a_pair_with_a_text_too_long_is_named(side):
     texts = ["2", "2"]
     texts[side] = "2" * 19
     with pytest.raises(UserError, match=r"problem p: .* 21 tokens, the model takes"):
-        preference_source([preference("p", "1", *texts)])
+        pairs_source([preference("p", "1", *texts)])
 
 
 def test_a_pair_without_two_texts_is_named():
     with pytest.raises(UserError, match="problem p: rejected is None"):
-        preference_source([Problem("p", "1", "2")])
+        pairs_source([Problem("p", "1", "2")])
     with pytest.raises(UserError, match="problem q: chosen is ''"):
-        preference_source([preference("q", "1", "", "2")])
+        pairs_source([preference("q", "1", "", "2")])

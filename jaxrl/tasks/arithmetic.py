@@ -86,7 +86,8 @@ def columns_right(problem: Problem, text: str) -> float:
       problem: One of `sums`.
       text: The response; columns that are missing or out of place count as wrong.
     """
-    expected = worked_columns(*problem.extra["operands"], None)
+    first, second = problem.extra["operands"]
+    expected = worked_columns(first, second, None)
     wanted, found = (x.partition(":")[0].split(",") for x in (expected, text.strip()))
     right = sum(a == b for a, b in zip(wanted, found, strict=False))
     return right / len(wanted)
