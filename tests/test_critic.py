@@ -45,6 +45,15 @@ def test_values_are_linear_in_the_state_before_the_token():
     np.testing.assert_allclose(found_values(params(), batch), expected, atol=1e-5)
 
 
+def test_a_critic_has_a_decoder_of_its_own():
+    moved = {**params()["critic"], "embedding": tiny.params(5)["embedding"]}
+    before = found_values(params(), tiny.batch())
+    after = found_values({**params(), "critic": moved}, tiny.batch())
+    assert not np.allclose(before, after, atol=1e-2)
+    policy = {**tiny.params(5), "critic": params()["critic"]}
+    np.testing.assert_array_equal(found_values(policy, tiny.batch()), before)
+
+
 def test_a_value_does_not_see_its_own_token():
     batch = tiny.batch("rows")
     row, token = np.argwhere(batch.mask)[0]

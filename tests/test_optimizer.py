@@ -69,6 +69,24 @@ def test_the_first_update_is_adams():
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
+def test_a_critic_has_a_rate_of_its_own():
+    params = {"kernel": jnp.ones(3), "critic": {"kernel": jnp.ones(3)}}
+    grads = jax.tree.map(lambda x: 0.1 * x, params)
+    fields = {"learning_rate": 0.5, "clip_norm": 1.0}
+    same = update(OptimizerConfig(**fields), grads, params)
+    np.testing.assert_array_equal(same["critic"]["kernel"], same["kernel"])
+    found = update(OptimizerConfig(**fields, critic_learning_rate=2.0), grads, params)
+    np.testing.assert_array_equal(found["kernel"], same["kernel"])
+    np.testing.assert_allclose(found["critic"]["kernel"], 4 * same["kernel"], rtol=1e-6)
+    # Without a critic, its rate moves nothing.
+    alone = update(
+        OptimizerConfig(**fields, critic_learning_rate=2.0),
+        {"kernel": grads["kernel"]},
+        {"kernel": params["kernel"]},
+    )
+    assert np.sign(alone["kernel"]).tolist() == [-1.0] * 3
+
+
 def test_clipping_bounds_the_global_norm():
     # With a large epsilon, Adam's update is proportional to the clipped gradient.
     params = {"a": jnp.zeros(1), "b": jnp.zeros(1)}

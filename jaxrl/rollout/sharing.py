@@ -6,7 +6,7 @@ from typing import Any, final
 
 import numpy as np
 
-from jaxrl.rollout.allocation import one_shot, priority
+from jaxrl.rollout.allocation import Budget, one_shot, priority
 from jaxrl.rollout.difficulty import Priority, PromptStatistics
 from jaxrl.rollout.types import Episode, Problem
 
@@ -62,14 +62,8 @@ class Allocator:
         """
         rule = self._allocation
         samples, priorities = self._statistics.of([problem.id for problem in problems])
-        return rule.rule(
-            samples,
-            priorities,
-            total=total,
-            lowest=rule.lowest,
-            highest=rule.highest,
-            initial=rule.initial,
-        ).tolist()
+        budget = Budget(total, rule.lowest, rule.highest, rule.initial)
+        return rule.rule(samples, priorities, budget).tolist()
 
     def record(self, episodes: Sequence[Episode]) -> None:
         """Count the outcomes of a step; failed ones tell nothing.

@@ -164,6 +164,16 @@ def test_more_samples_than_a_slot_and_more_prompts_than_slots(sampler):
             assert EOS not in one.tokens[:-1]
 
 
+def test_every_prompt_may_have_a_number_of_its_own(sampler):
+    counts = [3, 0, 9, 1]
+    found = sampler.generate(prompts(4), counts, SAMPLING, (0, 0))
+    assert [len(group) for group in found] == counts
+    rows = {tuple(row) for group in texts(found) for row in group}
+    assert len(rows) > sum(counts) // 2
+    equal = sampler.generate(prompts(4), [2] * 4, SAMPLING, (0, 0))
+    assert texts(equal) == texts(sampler.generate(prompts(4), 2, SAMPLING, (0, 0)))
+
+
 def test_a_stop_string_ends_a_response_at_the_token_that_completes_it(sampler):
     asked = prompts(3)
     plain = sampler.generate(asked, 4, SAMPLING, (0,))
