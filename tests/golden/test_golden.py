@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.golden.cases import adapter_of, cases_in, disagreement, in_float32
-from tests.golden.deviations import DEVIATIONS, DRAWN
+from tests.golden.deviations import DEVIATIONS, DRAWN, ON_HOST
 
 README = Path(__file__).parent / "README.md"
 
@@ -22,6 +22,20 @@ def compared(case, output, hp, inputs):
     return (deviation.compared if deviation else everything)(hp, inputs)
 
 
+def compiled(adapter):
+    """Outputs of the adapter as one program of its floats.
+
+    Ids and masks stay constants, which adapters may read. One program compiles faster
+    than its operations one by one: all cases took 53 s of CPU instead of 105 s.
+    """
+
+    def run(hp, inputs):
+        floats = {k: x for k, x in inputs.items() if x.dtype.kind == "f"}
+        return jax.jit(lambda traced: adapter(hp, inputs | traced))(floats)
+
+    return run
+
+
 def test_jaxrl_gives_the_numbers_of_the_reference(case):
     adapter = adapter_of(case.family, case.function)
     hp, inputs, expected = case.hp(), case.arrays("in"), case.arrays("out")
@@ -33,7 +47,8 @@ def test_jaxrl_gives_the_numbers_of_the_reference(case):
         jax.numpy_dtype_promotion("standard"),
         jax.numpy_rank_promotion("allow"),
     ):
-        found = {k: np.asarray(x) for k, x in adapter(hp, inputs).items()}
+        run = adapter if (case.family, case.function) in ON_HOST else compiled(adapter)
+        found = {k: np.asarray(x) for k, x in run(hp, inputs).items()}
     assert found.keys() >= expected.keys()
     tolerance = 1e-4 if single else 1e-5
     wrong = {

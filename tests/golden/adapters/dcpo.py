@@ -3,6 +3,7 @@
 from functools import partial
 
 import jax.numpy as jnp
+import numpy as np
 
 from jaxrl.advantages.groups import spread
 from jaxrl.advantages.history import History, smoothed_advantage, updated
@@ -36,7 +37,7 @@ def smooth(hp, inputs):
     """Rewards are sums over tokens, masked or not; groups may have any numbers."""
     mask = jnp.asarray(inputs["mask"], bool)
     rewards = jnp.asarray(inputs["token_level_rewards"]).sum(-1)
-    _, group = jnp.unique(inputs["group"], return_inverse=True)
+    group = jnp.asarray(np.unique(inputs["group"], return_inverse=True)[1])
     history = History(
         *(jnp.asarray(inputs[f"old_{name}"]) for name in ("times", "mean", "std"))
     )

@@ -103,11 +103,11 @@ def gigpo(hp, inputs):
 
 
 def hgpo(hp, inputs):
-    rewards, group, trajectory = data(inputs)
+    rewards, group, _ = data(inputs)
     scaled = hp["mode"] == "mean_std_norm"
     contexts = context_ids(
         inputs["observation_id"].tolist(),
-        trajectory.tolist(),
+        numbered(inputs["traj_id"]).tolist(),
         depth=hp["history_length"] + 1,
     )
     base = episode_credit(

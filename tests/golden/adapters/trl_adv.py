@@ -4,7 +4,6 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxrl.advantages.baselines import set_apart
 from jaxrl.advantages.groups import group_centred, group_normalised, leave_one_out
@@ -107,7 +106,7 @@ def rloo_loss(hp, inputs):
 
 def ratio(hp, inputs):
     """Where the sampler gave no number, and outside of the mask, the ratio is 1."""
-    known = (inputs["mask"] > 0) & ~np.isnan(inputs["sampling_log_prob"])
+    known = (inputs["mask"] > 0) & ~jnp.isnan(inputs["sampling_log_prob"])
     logp, other = (
         jnp.where(known, inputs[x], 0.0) for x in ("old_log_prob", "sampling_log_prob")
     )

@@ -15,7 +15,7 @@ def gkd(hp, inputs):
     """Their mean may divide by a number of tokens of the whole run."""
     mask = jnp.asarray(inputs["mask"], bool)
     teacher = jnp.asarray(inputs["teacher_logits"]) / hp["temperature"]
-    number = hp["num_items_in_batch"] or max(int(mask.sum()), 1)
+    number = hp["num_items_in_batch"] or jnp.maximum(mask.sum(), 1)
 
     def loss(logits):
         nats = vocabulary.jensen_shannon(

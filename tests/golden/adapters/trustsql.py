@@ -26,9 +26,8 @@ def rewards_of(inputs):
     """Answer and schema reward, float [N] each; -1 for the answer means aborted."""
     rows = np.arange(len(inputs["token_rewards"]))
     end, length = inputs["schema_end"], inputs["response_length"]
-    answer = inputs["token_rewards"][rows, length - 1]
-    schema = np.where(end > 0, inputs["token_rewards"][rows, end - 1], 0.0)
-    return jnp.asarray(answer), jnp.asarray(schema)
+    rewards = jnp.asarray(inputs["token_rewards"])
+    return rewards[rows, length - 1], jnp.where(end > 0, rewards[rows, end - 1], 0.0)
 
 
 def tracks(hp, inputs):
