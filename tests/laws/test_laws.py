@@ -24,6 +24,7 @@ from tests.laws.training import (
     map_tokens,
     on_reference,
     spoiled,
+    train_at_once,
     train_on,
     with_rewards_of,
     without_advantages,
@@ -121,7 +122,7 @@ def test_padding_and_failed_sequences_do_not_matter(case):
     batch.sequence[rows] = rows
     batch = dataclasses.replace(batch, group=np.where(names < rows, batch.group, names))
     _, loss, gradient = train_on(case.method, example)
-    _, other, same = train_on(case.method, Example(padded.scores, batch))
+    _, other, same = train_at_once(case.method, Example(padded.scores, batch))
     close_trees(other, loss)
     close_trees(jax.tree.map(lambda x: np.asarray(x)[:rows, :columns], same), gradient)
     for x in jax.tree.leaves(same):
@@ -188,8 +189,9 @@ def test_packed_is_unpacked(case):
         x = x.reshape(rows // 2, 2 * columns, *x.shape[2:])
         return np.stack([row[o] for row, o in zip(x, order, strict=True)])
 
-    (credit, loss, gradient), (packed_credit, packed_loss, packed_gradient) = (
-        train_on(case.method, e) for e in (example, map_tokens(pack, example))
+    credit, loss, gradient = train_on(case.method, example)
+    packed_credit, packed_loss, packed_gradient = train_at_once(
+        case.method, map_tokens(pack, example)
     )
     close_trees(packed_loss, loss)
     expected = jax.tree.map(lambda x: pack(np.asarray(x), 0), (credit, gradient))
@@ -208,7 +210,7 @@ def test_eight_devices_are_one(case):
             lambda x: jax.device_put(x, jax.NamedSharding(mesh, jax.P())),
             example.batch,
         )
-        found = train_on(case.method, Example(example.scores, batch))
+        found = train_at_once(case.method, Example(example.scores, batch))
         assert found[2].logp.sharding.spec[0] == "data"
     close_trees(jax.device_get(found), expected)
 
