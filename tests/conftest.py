@@ -20,9 +20,11 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import jax
 import pytest
+from hypothesis import settings
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+settings.register_profile("search", max_examples=1000, deadline=None)
 
 
 @pytest.fixture(params=[lambda f: f, jax.jit], ids=["eager", "jit"])
