@@ -13,9 +13,13 @@ from models.api import Array, Context, KeyValues, LanguageModel, Params
 from models.config import DecoderConfig
 from models.layers import Block, RMSNorm, rotations
 
-# Up to this depth layers are unrolled: on CPU a scan copies each layer's parameters
-# and hides the layers from each other's fusions. Beyond it compile time matters more.
+# Up to this depth decoding unrolls the layers: on CPU a scan copies each layer's
+# parameters, in every step. Beyond it compile time matters more.
 UNROLLED_LAYERS = 8
+
+# What the backward pass keeps of a layer: its products with parameters. Norms, gates,
+# rotations and attention are recomputed, which is little work, but most of the memory.
+KEPT = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
 
 
 def language_model(config: DecoderConfig) -> LanguageModel:
@@ -76,16 +80,11 @@ def forward(
         )
         return _filled(block, weights)(x, rotation, segments, layer_contexts)
 
-    if config.remat:
-        layer = jax.checkpoint(layer)
+    layer = jax.checkpoint(layer, policy=None if config.remat else KEPT)
     keys: Any
     layers, earlier = params["layers"], tuple(c.keys for c in contexts)
     if isinstance(layers, tuple):
         x, keys = _unrolled(layer, x, layers, earlier)
-    elif config.num_layers <= UNROLLED_LAYERS:
-        layers, *earlier = (_split(config.num_layers, y) for y in (layers, *earlier))
-        x, keys = _unrolled(layer, x, layers, earlier)
-        keys = _join(keys)
     else:
         x, keys = jax.lax.scan(layer, x, (layers, earlier))
     norm = nnx.eval_shape(lambda: _final_norm(config))

@@ -205,6 +205,21 @@ def test_recomputing_layers_changes_no_gradient(qwen3):
     )
 
 
+def test_gradients_keep_no_attention_scores(qwen3):
+    layers, length = 16, 256
+    config = dataclasses.replace(qwen3.model.config, num_layers=layers)
+    model, tokens = language_model(config), np.zeros((1, length), np.int32)
+
+    def total(params):
+        hidden, _ = model.forward(params, tokens, np.arange(length)[None], tokens)
+        return jnp.sum(hidden)
+
+    params = jax.eval_shape(model.init, jax.random.key(0))
+    compiled = jax.jit(jax.grad(total)).lower(params).compile()
+    scores = 4 * config.num_heads * length**2
+    assert compiled.memory_analysis().temp_size_in_bytes < layers * scores
+
+
 def test_scanned_layers_equal_those_of_transformers(tmp_path):
     write_tiny_checkpoint(tmp_path, num_hidden_layers=UNROLLED_LAYERS + 1)
     model, params = load(tmp_path)
