@@ -44,7 +44,8 @@ TrainStep = Callable[[TrainState, Any, Credit, ArrayLike], tuple[TrainState, Met
 
 def init_state(params: Params, optimizer: optax.GradientTransformation) -> TrainState:
     """The state before the first update."""
-    return TrainState(jnp.int32(0), params, optimizer.init(params))
+    # Jitted: one by one, the zeros would compile a program for every shape.
+    return TrainState(jnp.int32(0), params, jax.jit(optimizer.init)(params))
 
 
 def make_score_step(read: Reader, *, micro: int = 1) -> ScoreStep:
