@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jaxrl import __version__
+from jaxrl.memory import save_memory
 
 OK, MISTAKE, INTERRUPTED = 0, 2, 130
 
@@ -204,6 +205,7 @@ def main(words: Sequence[str] | None = None) -> int:
       words: Arguments after the program's name; None takes those of the process.
     """
     args = _parse(words)
+    save_memory()
     try:
         args.action(args)
     except KeyboardInterrupt:
