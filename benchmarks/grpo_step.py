@@ -23,7 +23,7 @@ from benchmarks import environments, report  # noqa: E402
 from benchmarks.checkpoint import write_checkpoint  # noqa: E402
 from benchmarks.workloads import WORKLOADS, Workload  # noqa: E402
 
-NAMES = ("jaxrl", *environments.REQUIREMENTS)
+NAMES = tuple(environments.REQUIREMENTS)
 MICRO_ROWS = {
     "trl": {"S": 16, "V": 8, "L": 8},
     "tunix": {"S": 16, "V": 8, "L": 8},

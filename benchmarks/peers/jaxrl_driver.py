@@ -12,6 +12,7 @@ from benchmarks.peers.session import Session, arguments, timed
 from benchmarks.workloads import EOS, Workload, reward
 from jaxrl.config import OptimizerConfig
 from jaxrl.data.tokenise import prompt_tokens
+from jaxrl.memory import save_memory
 from jaxrl.methods.grpo import Grpo
 from jaxrl.optimizer import make_optimizer
 from jaxrl.rollout.batching import SharedPrompt, to_batch
@@ -33,11 +34,15 @@ def multiply(size: int):
 
 def mean_logp(model, params, work: Workload) -> float:
     """Mean log-probability of the first prompt's tokens but the first."""
-    tokens = jnp.array(work.batch(0)[:1])
-    positions = jnp.arange(tokens.shape[1])[None]
-    hidden, _ = model.forward(params, tokens, positions, jnp.zeros_like(tokens))
-    logp = jax.nn.log_softmax(hidden[0, :-1] @ model.unembedding(params).T)
-    return float(jnp.take_along_axis(logp, tokens[0, 1:, None], -1).mean())
+
+    @jax.jit
+    def mean(params, tokens):
+        positions = jnp.arange(tokens.shape[1])[None]
+        hidden, _ = model.forward(params, tokens, positions, jnp.zeros_like(tokens))
+        logp = jax.nn.log_softmax(hidden[0, :-1] @ model.unembedding(params).T)
+        return jnp.take_along_axis(logp, tokens[0, 1:, None], -1).mean()
+
+    return float(mean(params, np.array(work.batch(0)[:1])))
 
 
 def make_runner(work: Workload, sampler: Sampler, session: Session, tokenizer):
@@ -105,7 +110,8 @@ def run(work: Workload, checkpoint, micro_rows: int) -> None:
 
 
 def main() -> None:
-    """Run what the command line says."""
+    """Run what the command line says, in a process set up as jaxrl's commands are."""
+    save_memory()
     run(*arguments())
 
 
