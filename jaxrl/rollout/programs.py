@@ -106,7 +106,7 @@ def compile_all(
       params: The policy.
       layouts: From all rows to few; only the first takes new prompts.
       prompt_lengths: Padded prompt lengths U.
-      cache_lengths: Cache lengths S that a block may begin with, besides 0.
+      cache_lengths: Cache lengths S that a block may begin with.
       admit: Prompts that are prefilled together.
     """
     for width in prompt_lengths:
@@ -114,16 +114,15 @@ def compile_all(
         tokens = np.zeros((admit, width), np.int32)
         keys, hidden = programs.prefill(params, tokens, length)
         yield f"prefill of {admit} prompts of {width} tokens"
-        for size in (0, *cache_lengths):
+        for size in cache_lengths:
             slots = empty_slots(layouts[0], size, keys, hidden)
             nowhere = np.full(admit, layouts[0][0], np.int32)
             programs.admit(slots, nowhere, keys, length, hidden)
         for place, layout in enumerate(layouts):
-            # Rows move to a smaller layout after a block, when the cache has columns.
-            for size in cache_lengths if place else (0, *cache_lengths):
+            for size in cache_lengths:
                 slots = empty_slots(layout, size, keys, hidden)
-                larger = [other for other in cache_lengths if other >= size]
-                smaller = layouts[place + 1 :] if size else []
+                larger = [other for other in cache_lengths if other >= size > 0]
+                smaller = layouts[place + 1 :]
                 _compile_layout(programs, plan, params, slots, larger, smaller)
                 yield f"decode of {layout[0]} x {layout[1]} rows, {size} columns"
 

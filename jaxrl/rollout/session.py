@@ -164,7 +164,8 @@ class Session:
             self.places[start : start + self.layout[1]] = [*members, *vacant]
         keys, hidden = programs.prefill(self.engine.params, tokens, length)
         if self.slots is None:
-            self.slots = empty_slots(self.layout, 0, keys, hidden)
+            columns = self.engine.shape.kept_lengths[0]
+            self.slots = empty_slots(self.layout, columns, keys, hidden)
         self.slots = programs.admit(self.slots, slots, keys, length, hidden)
 
     def _shrink(self) -> None:

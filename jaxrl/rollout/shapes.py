@@ -28,17 +28,21 @@ class SamplerShape:
 
     @property
     def layouts(self) -> list[Layout]:
-        """All rows first; then a half and a quarter of them, in smaller groups."""
+        """All rows first; then a quarter of them, in smaller groups.
+
+        Every layout multiplies the programs, each of which takes about 20 MB.
+        """
         rows, group = self.prompts * self.samples, max(1, self.samples // 4)
-        parts = [part for part in (2, 4) if rows % (part * group) == 0]
-        smaller = [(rows // (part * group), group) for part in parts]
+        layouts = [(self.prompts, self.samples)]
         # A response of one block ends before rows could move.
-        return [(self.prompts, self.samples), *(smaller if self.kept_lengths else [])]
+        if self.kept_lengths[0] and rows % (4 * group) == 0:
+            layouts.append((rows // (4 * group), group))
+        return layouts
 
     @property
     def kept_lengths(self) -> tuple[int, ...]:
-        """Cache lengths that another block may follow: none if one block is all."""
-        return self.cache_lengths if max(self.cache_lengths) > self.steps else ()
+        """Cache lengths that a block may begin with: only 0 if one block is all."""
+        return self.cache_lengths if max(self.cache_lengths) > self.steps else (0,)
 
 
 def sampler_shape(
