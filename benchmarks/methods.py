@@ -147,7 +147,8 @@ def table(results: dict) -> str:
         known = "-" if name == "sft" else percent(teacher)
         gap = "-" if name == "sft" else f"{100 * closed:.0f} %"
         lines.append(
-            f"| `sums/{name}` | {percent(start)} | {known} | {shown} | {gap} | {seeds} |"
+            f"| `sums/{name}` | {percent(start)} | {known} | {shown} | {gap} | "
+            f"{seeds} |"
         )
     return "\n".join(lines)
 
