@@ -30,6 +30,7 @@ from jaxrl.methods.decoupled_ppo import DecoupledPpo
 from jaxrl.methods.dpo import Dpo
 from jaxrl.methods.dynamo import DynaMo
 from jaxrl.methods.gkd import Gkd
+from jaxrl.methods.grpo import Grpo
 from jaxrl.methods.opd import Opd
 from jaxrl.methods.ppo import Ppo
 from jaxrl.methods.seq_kd import SeqKd
@@ -253,6 +254,25 @@ def test_samples_are_allocated_and_remembered(run):
     run(DynaMo(), data, steps=6, resume=True)
     again = weights(directory / "model")
     assert all((again[name] == whole[name]).all() for name in whole)
+
+
+def level(problem, text):
+    return 1.0
+
+
+def brief(lengths):
+    return -0.1 * lengths
+
+
+def test_a_length_penalty_tells_equal_rewards_apart(run):
+    data = dataclasses.replace(ROLLOUTS, reward=level)
+    rows, directory = run(Grpo(), data, rate=0.0)
+    assert all(row["grad_norm"] == 0 for row in rows)
+    shutil.rmtree(directory)
+    rows, _ = run(Grpo(), dataclasses.replace(data, length_penalty=brief), rate=0.0)
+    assert all(row["grad_norm"] > 1e-3 for row in rows)
+    # What is logged is the reward itself.
+    assert {row["reward"] for row in rows} == {1.0}
 
 
 def test_the_policy_an_update_starts_from_is_known(run, policy):

@@ -78,7 +78,13 @@ def pairs_to_batch(pairs: Iterable[tuple[Trace, Trace]], *, layout: Layout) -> P
     for index, pair in enumerate(pairs):
         for side, trace in zip(sides, pair, strict=True):
             trace = dataclasses.replace(trace, rewards=(0.0,))
-            side += trace_sequences(trace, group=index)
+            found = trace_sequences(trace, group=index)
+            if len(found) != 1:
+                raise UserError(
+                    f"pair {index}: a trace has {len(found)} sequences; pairs need "
+                    "traces whose turns extend each other"
+                )
+            side += found
     return Pairs(*(layout.arrange(side, 1) for side in sides))
 
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jaxrl.errors import UserError
 from jaxrl.rollout.batching import (
     Packed,
     Rows,
@@ -14,6 +15,7 @@ from jaxrl.rollout.batching import (
     demonstrations_to_batch,
     first_fit,
     ladder,
+    pairs_to_batch,
     to_batch,
 )
 from jaxrl.rollout.types import Completion, Episode, Failure, Problem, Trace, Turn
@@ -368,3 +370,22 @@ def test_the_input_is_left_as_it_was():
     to_batch([make_episode(0, turn)], layout=Rows(1, (4,)))
     np.testing.assert_array_equal(turn.prompt, [1, 2])
     np.testing.assert_array_equal(turn.completion.tokens, [3, 4])
+
+
+def test_rows_of_both_sides_are_the_pairs():
+    turns = [make_turn([3], tokens) for tokens in ([4, 5], [6], [7, 8, 9], [2, 2])]
+    traces = [Trace((turn,), (float(n),)) for n, turn in enumerate(turns)]
+    pairs = [(traces[0], traces[1]), (traces[2], traces[3])]
+    found = pairs_to_batch(pairs, layout=Rows(3, (4,)))
+    assert found.chosen.tokens.tolist() == [[3, 4, 5, 0], [3, 7, 8, 9], [0, 0, 0, 0]]
+    assert found.rejected.tokens.tolist() == [[3, 6, 0, 0], [3, 2, 2, 0], [0] * 4]
+    for side, lengths in ((found.chosen, [2, 3, 0]), (found.rejected, [1, 2, 0])):
+        assert side.mask.sum(axis=1).tolist() == lengths
+        assert not side.rewards.any()
+
+
+def test_a_trace_in_pieces_is_no_side_of_a_pair():
+    whole = Trace((make_turn([3], [4]),), (1.0,))
+    pieces = Trace((make_turn([3], [4]), make_turn([9], [4])), (0.0,))
+    with pytest.raises(UserError, match="pair 0: a trace has 2 sequences"):
+        pairs_to_batch([(whole, pieces)], layout=Rows(2, (4,)))
