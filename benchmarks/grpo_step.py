@@ -27,7 +27,7 @@ NAMES = tuple(environments.REQUIREMENTS)
 MICRO_ROWS = {
     "trl": {"S": 16, "V": 8, "L": 8},
     "tunix": {"S": 16, "V": 8, "L": 8},
-    "jaxrl": {"S": 8, "V": 8, "L": 8},
+    "jaxrl": {"S": 8, "V": 32, "L": 8},
 }
 """Rows of a micro-batch; `name:rows` tries others, see benchmarks/README.md."""
 
