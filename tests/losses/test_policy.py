@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxrl.losses.policy import policy_gradient
 from jaxrl.surrogates.clipping import clipped, importance
+from jaxrl.surrogates.ratio import Surrogate
 from jaxrl.weights import token_mean
 
 OLD = jnp.log(jnp.array([[0.5, 0.1, 0.2], [0.5, 0.1, 0.25]]))
@@ -25,6 +26,22 @@ def test_oracle(variant):
     np.testing.assert_allclose(value, 0.58, rtol=1e-5)
     expected = [[-0.08, 0, -0.22], [0, 0.96, 0]]
     np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_only_the_slope_is_differentiated(variant):
+    """The value of a surrogate is a constant, whatever it is computed from."""
+
+    def steep(logp, old_logp, advantages, mask):
+        value = jnp.exp(5.0 * (logp - old_logp))
+        return Surrogate(value, jnp.full_like(value, 2.0))
+
+    def loss(logp):
+        weights = token_mean(MASK)
+        return policy_gradient(logp, OLD, ADVANTAGES, weights, surrogate=steep).value
+
+    gradient = variant(jax.grad(loss))(LOGP)
+    expected = -2.0 * token_mean(MASK) * jnp.where(MASK, ADVANTAGES, 0.0)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-6)
 
 
 def test_metrics_by_hand():
