@@ -160,6 +160,12 @@ def test_a_teacher_that_samples_is_imitated(run, teacher):
     assert rows[-1]["nll"] < 0.9 * rows[0]["nll"]
 
 
+def test_a_teacher_with_all_shares_always_samples(run, teacher):
+    data = dataclasses.replace(ROLLOUTS, teacher_share=1.0)
+    rows, _ = run(Opd(), data, rate=0.0, teacher_path=teacher)
+    assert all(abs(row["logp_gap"]) > 1e-3 for row in rows)
+
+
 def test_teacher_and_policy_take_turns(run, teacher):
     """The gap between who sampled and who is trained tells whose turn it was."""
     data = dataclasses.replace(ROLLOUTS, teacher_share=0.5)
@@ -289,6 +295,17 @@ def test_a_served_teacher_trains_and_its_failures_are_counted(run, policy):
     assert sum(row["teacher_failures"] for row in rows) > 0
     assert rows[0]["divergence"] != 0
     assert_learnt(directory, policy)
+
+
+def test_a_served_teacher_may_see_another_context(run):
+    data = dataclasses.replace(ROLLOUTS, other_context=hinted)
+    with serving(encode=encode) as server:
+        teacher = ServedTeacher(server.url, MODEL)
+        rows, _ = run(ContextDistillation(), data, rate=0.0, teacher_server=teacher)
+        asked = [body["prompt"] for _, _, body in server.requests if body]
+    assert all(row["grad_norm"] > 1e-2 for row in rows)
+    sampled = [prompt for prompt in asked if isinstance(prompt, list)]
+    assert sum(prompt[:2] == encode("9+") for prompt in sampled) == STEPS * 16
 
 
 def test_a_teacher_with_other_tokens_is_refused_before_training(run, tmp_path):
