@@ -11,7 +11,7 @@ SOURCES := jaxrl models configs tests benchmarks notebooks
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
-quickstart: .venv/.core ## Teach a small language model arithmetic, about 6 minutes on 2 cores
+quickstart: .venv/.core ## Teach a small language model arithmetic, about 3 minutes on 2 cores
 	@$(BIN)/jaxrl quickstart
 
 test: .venv/.dev ## Run the tests, less than 10 minutes on 2 cores

@@ -21,6 +21,11 @@ def asks_old_policy(needs: Needs) -> bool:
     return needs.entropy or needs.proximal or needs.values or needs.student_top
 
 
+def asks_teacher(needs: Needs) -> bool:
+    """Whether a teacher is asked for numbers, and not only for samples."""
+    return needs.teacher or needs.other_context or needs.top_k > 0
+
+
 def old_policy(
     model: LanguageModel, needs: Needs, distribution: Distribution
 ) -> Reader:

@@ -14,6 +14,7 @@ from jaxrl.data.tokenizers import (
     probe_tokens,
 )
 from jaxrl.errors import UserError
+from jaxrl.evidence import asks_teacher
 from jaxrl.rollout.client import ServedTeacher
 from jaxrl.rollout.types import Sampling
 from jaxrl.scoring import Distribution
@@ -89,18 +90,18 @@ def load_others(config: RunConfig, policy: Policy) -> Others:
         reference = frozen(part.reference_path or part.path)
     if part.teacher_server is not None:
         _check_server(config, policy, part.teacher_server)
-    elif asks_teacher(config):
+    elif has_teacher(config):
         teacher = frozen(part.teacher_path or part.path)
         if part.teacher_path is not None:
             _check_teacher(policy, teacher, part.path, part.teacher_path)
     return Others(reference, teacher)
 
 
-def asks_teacher(config: RunConfig) -> bool:
+def has_teacher(config: RunConfig) -> bool:
     """Whether a run looks at a teacher, or samples from it."""
-    needs, data = config.method.needs, config.data
+    data = config.data
     samples = isinstance(data, Rollouts) and data.teacher_share > 0
-    return samples or needs.teacher or needs.other_context or needs.top_k > 0
+    return samples or asks_teacher(config.method.needs)
 
 
 def distribution(config: RunConfig) -> Distribution:

@@ -41,7 +41,7 @@ def make_scorer(config: RunConfig, policy: Policy, others: Others) -> Scorer:
     if others.reference is not None:
         model, frozen = others.reference
         steps.append(_bound(make(evidence.reference(model, drawn)), frozen))
-    if others.teacher is not None and _teacher_says(needs):
+    if others.teacher is not None and evidence.asks_teacher(needs):
         model, frozen = others.teacher
         read = evidence.teacher(
             model,
@@ -85,11 +85,6 @@ def _ask(
     if not needs.teacher:
         found = dataclasses.replace(found, teacher_logp=None)
     return dataclasses.replace(told, prefix=batch.prefix, evidence=found), failures
-
-
-def _teacher_says(needs: Needs) -> bool:
-    """Whether a teacher is asked for numbers, and not only for samples."""
-    return needs.teacher or needs.other_context or needs.top_k > 0
 
 
 def _bound(step: Callable[[Params, Batch], Batch], frozen: Params) -> Any:

@@ -277,6 +277,7 @@ class Needs:
       proximal: Log-probabilities under the policy that updates on a batch start from.
       groups: At least two samples of each prompt, which credit compares.
       pairs: Preference pairs instead of single responses.
+      elbo: Likelihood bounds of a masked-diffusion decoder, not log-probabilities.
     """
 
     entropy: bool = False
@@ -290,6 +291,7 @@ class Needs:
     proximal: bool = False
     groups: bool = False
     pairs: bool = False
+    elbo: bool = False
 
 
 @runtime_checkable

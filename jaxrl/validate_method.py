@@ -74,6 +74,11 @@ def kind(config: RunConfig) -> Messages:
     """Whether the method can learn from this kind of data."""
     data, needs = config.data, config.method.needs
     method, kind = type(config.method).__name__, type(data).__name__
+    if needs.elbo:
+        yield (
+            f"method is {method}, which scores a masked-diffusion decoder, and models/ "
+            "holds none yet; choose Dpo for a causal model"
+        )
     if isinstance(data, Preferences) and not needs.pairs:
         yield (
             f"method is {method}, which does not compare pairs, but data is {kind}; "

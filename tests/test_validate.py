@@ -215,6 +215,10 @@ WRONG = [
         "does not divide data.prompts_per_step 16, a pair each",
     ),
     (
+        {"method": Learner(Needs(elbo=True))},
+        "method is Learner, which scores a masked-diffusion decoder",
+    ),
+    (
         {"method": Learner(Needs(other_context=True))},
         "data.other_context is None, but Learner learns what the policy says in",
     ),

@@ -29,7 +29,7 @@ class Vrpo:
     beta: float = 0.2
     sft_coef: float = 0.0
 
-    needs = Needs(reference=True, pairs=True)
+    needs = Needs(reference=True, pairs=True, elbo=True)
 
     def credit(self, pairs: Pairs) -> Credit:
         """Weigh pairs alike."""
