@@ -150,7 +150,8 @@ def action_of(text: str) -> str | None:
     >>> action_of("<think>.</think><action> explore_schema </action>")
     'explore_schema'
     """
-    named = re.findall(r"<action>(.*?)</action>", text, re.DOTALL)
+    closed = text.split("</action>")[:-1]
+    named = [part.partition("<action>")[2] for part in closed if "<action>" in part]
     return named[0].strip() if len(named) == 1 and named[0].strip() in PHASES else None
 
 
@@ -235,8 +236,8 @@ def feedback_messages(reply: Reply, feedback: str) -> Sequence[dict[str, Any]]:
 
 
 def _inside(text: str, tag: str) -> str | None:
-    found = re.search(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
-    return found[1].strip() if found else None
+    inside, closed, _ = text.partition(f"<{tag}>")[2].partition(f"</{tag}>")
+    return inside.strip() if closed else None
 
 
 def _parsed(text: str) -> Any:
@@ -267,8 +268,9 @@ def _query(written: Mapping[str, Any] | Any) -> Query | None:
 
 
 def _unfenced(answer: str) -> str:
-    fenced = re.search(r"```(?:sql)?\s+(.*?)\s*```", answer, re.DOTALL | re.IGNORECASE)
-    return fenced[1] if fenced else answer
+    # Every part of it must match in one way only: a policy finds what takes cubic time.
+    fenced = re.search(r"```(?:sql)?\s(.*?)```", answer, re.DOTALL | re.IGNORECASE)
+    return fenced[1].strip() if fenced else answer
 
 
 def _value(value: Any) -> str:

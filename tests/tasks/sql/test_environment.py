@@ -4,6 +4,10 @@ import asyncio
 import dataclasses
 import json
 import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +22,7 @@ from jaxrl.tasks.sql.execution import execution_reward, same_results
 from jaxrl.tasks.sql.generate import write_databases
 from jaxrl.tasks.sql.loader import read_spider
 
+ROOT = Path(__file__).parents[3]
 LIMITS = QueryLimits(seconds=0.3, rows=150, size=MIB)
 
 
@@ -307,6 +312,20 @@ def test_what_the_tool_tells(environment, problem, sql, feedback):
 def test_every_payload_is_answered(environment, problem, text, feedback):
     episode = play(environment, problem, [text, answer("SELECT 1")])
     assert re.search(feedback, episode.turns[0].feedback)
+
+
+def test_a_turn_cannot_be_written_that_takes_long_to_read():
+    program = """
+        from jaxrl.rollout.chat import Reply
+        from jaxrl.tasks.sql.protocol import action_of, payload_of
+        endless = "<answer>```" + chr(10) * 20_000 + "</answer>"
+        print(payload_of(Reply(endless)).sql)
+        print(payload_of(Reply("<answer>" * 100_000)))
+        print(action_of("<action>" * 100_000))
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    out = subprocess.check_output(command, cwd=ROOT, text=True, timeout=60)
+    assert out == "```\nNone\nNone\n"
 
 
 def test_calls_that_a_server_parsed_work_like_those_in_the_text(environment, problem):
