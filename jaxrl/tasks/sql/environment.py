@@ -13,7 +13,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from jaxrl.rollout.chat import ChatAgent, LimitReached, Reply
+from jaxrl.rollout.chat import ChatAgent, LimitReached, Reply, assistant_message
 from jaxrl.rollout.types import Failure, Problem
 from jaxrl.sandbox.sql import SqlPool
 from jaxrl.tasks.sql import protocol
@@ -121,7 +121,7 @@ class SqlEnvironment:
             if reply.prompt_tokens + reply.completion_tokens > self.max_context:
                 ended = "context"
                 break
-            messages.append(protocol.assistant_message(reply))
+            messages.append(assistant_message(reply))
             messages.extend(protocol.feedback_messages(reply, feedback))
         return await self._rewarded(problem, turns, ended)
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jaxrl.rollout.chat import Reply, Tool
+from jaxrl.rollout.chat import Reply, Tool, tool_message
 from jaxrl.rollout.types import Message
 from jaxrl.sandbox.query import Rows
 from jaxrl.tasks.sql.schema import Schema, proposed_schema
@@ -209,30 +209,12 @@ def call(db_id: str, sql: str) -> str:
     return json.dumps({"name": EXECUTE_SQL["function"]["name"], "arguments": arguments})
 
 
-def assistant_message(reply: Reply) -> dict[str, Any]:
-    """What the conversation keeps of a reply."""
-    message: dict[str, Any] = {"role": "assistant", "content": reply.text}
-    if reply.tool_calls:
-        message["tool_calls"] = [
-            {
-                "id": one.id,
-                "type": "function",
-                "function": {"name": one.name, "arguments": json.dumps(one.arguments)},
-            }
-            for one in reply.tool_calls
-        ]
-    return message
-
-
-def feedback_messages(reply: Reply, feedback: str) -> Sequence[dict[str, Any]]:
+def feedback_messages(reply: Reply, feedback: str) -> Sequence[Message]:
     """The observation, for every call that was parsed: only the first one was run."""
     if not reply.tool_calls:
         return [{"role": "tool", "content": feedback}]
     texts = [feedback] + ["Error: one call in a turn"] * (len(reply.tool_calls) - 1)
-    return [
-        {"role": "tool", "content": text, "tool_call_id": one.id}
-        for one, text in zip(reply.tool_calls, texts, strict=True)
-    ]
+    return [tool_message(*both) for both in zip(reply.tool_calls, texts, strict=True)]
 
 
 def _inside(text: str, tag: str) -> str | None:

@@ -15,10 +15,10 @@ import json
 import random
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from jaxrl.errors import UserError
-from jaxrl.rollout.types import Problem
+from jaxrl.rollout.chat import assistant_message
+from jaxrl.rollout.types import Message, Problem
 from jaxrl.sandbox.sql import SqlPool
 from jaxrl.tasks.sql import protocol, questions
 from jaxrl.tasks.sql.agents import ScriptedAgent
@@ -117,9 +117,9 @@ async def _demonstrated(
     environment: SqlEnvironment, problem: Problem, texts: Sequence[str]
 ) -> Problem:
     episode = await environment.play(problem, ScriptedAgent(texts))
-    messages: list[dict[str, Any]] = []
+    messages: list[Message] = []
     for turn in episode.turns:
-        messages.append(protocol.assistant_message(turn.reply))
+        messages.append(assistant_message(turn.reply))
         messages += protocol.feedback_messages(turn.reply, turn.feedback)
     extra = {
         **problem.extra,

@@ -348,7 +348,9 @@ def test_calls_that_a_server_parsed_work_like_those_in_the_text(environment, pro
     said, first, second = agent.seen[2:]
     assert [call["id"] for call in said["tool_calls"]] == ["first", "second"]
     assert (first["tool_call_id"], first["content"]) == ("first", "8\n8")
-    assert second["tool_call_id"] == "second"
+    assert (second["tool_call_id"], second["name"]) == ("second", "other")
+    # What can't be read has no arguments, not those of the text "null".
+    assert said["tool_calls"][1]["function"]["arguments"] == {}
 
 
 @pytest.mark.parametrize(
