@@ -30,12 +30,14 @@ class SqlTurn:
 
     Attributes:
       reply: What it wrote.
+      payload: What it wants, as read from the reply.
       action: The phase that it names, or None.
       formed: True if it has the form of its phase.
       feedback: What it was told; empty after an answer.
     """
 
     reply: Reply
+    payload: protocol.Payload
     action: str | None
     formed: bool
     feedback: str
@@ -114,7 +116,7 @@ class SqlEnvironment:
             payload = protocol.payload_of(reply)
             feedback = await self._feedback(payload, problem)
             action, formed = protocol.action_of(reply.text), protocol.well_formed(reply)
-            turns.append(SqlTurn(reply, action, formed, feedback))
+            turns.append(SqlTurn(reply, payload, action, formed, feedback))
             if isinstance(payload, Answer):
                 ended = "answer"
                 break
@@ -155,7 +157,7 @@ class SqlEnvironment:
     async def _rewarded(
         self, problem: Problem, turns: Sequence[SqlTurn], ended: str
     ) -> SqlEpisode:
-        payloads = [protocol.payload_of(turn.reply) for turn in turns]
+        payloads = [turn.payload for turn in turns]
         last = payloads[-1]
         answer = last.sql if isinstance(last, Answer) else None
         proposals = [p.schema for p in payloads if isinstance(p, Proposal)]
@@ -206,11 +208,10 @@ def schema_turns(turns: Sequence[SqlTurn]) -> int:
     Args:
       turns: Of an episode.
     """
-    payloads = [protocol.payload_of(turn.reply) for turn in turns]
-    proposals = [i for i, p in enumerate(payloads, 1) if isinstance(p, Proposal)]
+    proposals = [i for i, t in enumerate(turns, 1) if isinstance(t.payload, Proposal)]
     explorations = [
         i
-        for i, (turn, p) in enumerate(zip(turns, payloads, strict=True), 1)
-        if turn.action == protocol.EXPLORE and isinstance(p, Query)
+        for i, turn in enumerate(turns, 1)
+        if turn.action == protocol.EXPLORE and isinstance(turn.payload, Query)
     ]
     return max(proposals or explorations or [0])
