@@ -1,11 +1,10 @@
 """A model's SQL in warm processes; one whose query doesn't stop is replaced."""
 
-import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from jaxrl.errors import UserError
 from jaxrl.rollout.pool import RewardPool
+from jaxrl.rollout.stage import in_thread
 from jaxrl.rollout.types import Failure
 from jaxrl.sandbox.query import QueryLimits, Rows, run_query
 
@@ -31,7 +30,6 @@ class SqlPool:
         self.limits = limits or QueryLimits()
         deadline = self.limits.seconds + PATIENCE
         self._pool = RewardPool(workers=workers, deadline=deadline)
-        self._threads = ThreadPoolExecutor(workers, "jaxrl-sql")
 
     async def query(self, database: Path | str, sql: str) -> Rows | Failure:
         """Run one statement that can only read.
@@ -45,14 +43,12 @@ class SqlPool:
           if its process ended.
         """
         items = [(str(database), sql, self.limits)]
-        call = asyncio.get_running_loop().run_in_executor
-        [found] = await call(self._threads, self._pool.map, run_query, items)
+        [found] = await in_thread(self._pool.map, run_query, items)
         return found
 
     def close(self) -> None:
         """End the processes, also those inside of a query."""
         self._pool.close()
-        self._threads.shutdown(wait=True, cancel_futures=True)
 
     def __enter__(self) -> "SqlPool":
         return self
