@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import re
+import shutil
 import sqlite3
 import time
 
@@ -10,6 +11,7 @@ import pytest
 
 from jaxrl.errors import UserError
 from jaxrl.rollout.types import Failure
+from jaxrl.sandbox import sql
 from jaxrl.sandbox.query import QueryLimits, Rows
 from jaxrl.sandbox.sql import SqlPool
 
@@ -193,6 +195,48 @@ def test_memory_is_limited(database):
         found = asyncio.run(pool.query(database, query))
     assert isinstance(found, Failure)
     assert found.message in ("out of memory", "string or blob too big")
+
+
+def test_rows_are_kept_for_all_who_ask_once(pool, database):
+    async def asked():
+        waiting = [
+            asyncio.create_task(pool.query_once(database, "SELECT random()"))
+            for _ in range(3)
+        ]
+        await asyncio.sleep(0)
+        waiting[0].cancel()
+        together = await asyncio.gather(*waiting[1:])
+        return {*together, await pool.query_once(database, "SELECT random()")}
+
+    first, again = asyncio.run(asked()), asyncio.run(asked())
+    assert len(first) == len(again) == 1
+    # Another event loop can't wait for what the first one began.
+    assert first != again
+
+
+def test_only_the_latest_results_are_kept(pool, database, monkeypatch):
+    monkeypatch.setattr(sql, "KEPT", 2)
+
+    async def asked(*names):
+        queries = [f"SELECT random() AS {name}" for name in names]
+        return [(await pool.query_once(database, query)).rows for query in queries]
+
+    a, b, a_again, _, a_used, b_lost = asyncio.run(asked(*"abacab"))
+    assert a == a_again == a_used
+    assert b != b_lost
+
+
+def test_failures_are_not_kept(pool, database, tmp_path):
+    path = tmp_path / "late.sqlite"
+
+    async def asked():
+        lost = await pool.query_once(path, "SELECT count(*) FROM item")
+        shutil.copy(database, path)
+        return lost, await pool.query_once(path, "SELECT count(*) FROM item")
+
+    lost, found = asyncio.run(asked())
+    assert isinstance(lost, Failure)
+    assert found.rows == ((101,),)
 
 
 def test_a_file_that_is_no_database_is_an_error(pool, tmp_path):

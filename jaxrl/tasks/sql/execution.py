@@ -26,7 +26,7 @@ async def execution_reward(
     """1 for the expected result, 0.2 for another one, 0 for none.
 
     Args:
-      pool: Runs both queries.
+      pool: Runs both queries, the expected one once for all answers.
       database: Path of an SQLite file.
       sql: The answer, or None.
       expected: The query of the data set.
@@ -41,7 +41,7 @@ async def execution_reward(
     """
     if sql is None:
         return BROKEN
-    wanted = await pool.query(database, expected)
+    wanted = await pool.query_once(database, expected)
     if isinstance(wanted, Failure):
         return Failure(wanted.kind, f"the expected query: {wanted.message}")
     if wanted.cut:

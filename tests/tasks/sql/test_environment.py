@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import json
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -411,6 +412,23 @@ def test_a_query_may_begin_with_with_and_order_does_not_matter(environment, prob
         ]
     ]
     assert rewards == [1.0, 0.2, 1.0, 0.0]
+
+
+def test_the_expected_query_runs_once(environment, problem, tmp_path):
+    database = tmp_path / "copy.sqlite"
+    shutil.copy(problem.extra["database"], database)
+
+    async def rewarded():
+        expected = problem.answer
+        return await execution_reward(environment.pool, database, expected, expected)
+
+    async def before_and_after():
+        first = await rewarded()
+        database.unlink()
+        return first, await rewarded()
+
+    # The second answer finds no database, where the expected query would be a failure.
+    assert asyncio.run(before_and_after()) == (1.0, 0.0)
 
 
 def test_many_episodes_share_the_pool(environment, problems):
