@@ -41,6 +41,8 @@ def main(descriptor: int) -> None:
       descriptor: The writing end of a pipe, inherited.
     """
     os.set_inheritable(descriptor, False)
+    # Python's handler would let a program interrupt the first process of its namespace.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     system.prctl(system.SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
     task = json.load(sys.stdin)
     nothing = os.open("/dev/null", os.O_RDONLY)
@@ -173,7 +175,7 @@ def _become(task: Task, directory: str) -> None:
             file.write(base64.b64decode(content))
     system.give_up_privileges()
     if task["directory"] is not None and landlock_version():
-        restrict_files([*task["readable"], *DEVICES], [directory])
+        restrict_files(task["readable"], [directory, *DEVICES])
     install_filter(namespaces=task["directory"] is None)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
     _limit(task["limits"], others)

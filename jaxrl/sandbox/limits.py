@@ -51,8 +51,9 @@ class Outcome:
       stderr_cut: Likewise.
       seconds: Wall-clock time, with that of setting up the confinement.
       failure: None if the program ended by itself, with any status; else "timeout",
-        "cpu", "memory", "output", or "setup" if it could not be started as asked, which
-        is no fault of the program.
+        "cpu", "memory", "output"; "killed" if the launcher was, which programs that are
+        confined less may do; or "setup" if it could not be started as asked, which is
+        no fault of the program.
     """
 
     status: int | None

@@ -65,7 +65,9 @@ async def run_confined(
             process = await _launch(write_end)
         finally:
             os.close(write_end)
-        late, out, err = await _attended(process, json.dumps(task).encode(), limits)
+        written = json.dumps(task).encode()
+        exposed = directory is not None
+        late, out, err = await _attended(process, written, limits, exposed)
         # Whoever held the other end has been killed.
         report = json.loads(reports.readline() or b"{}")
     if report.get("failure") == "setup":
@@ -77,19 +79,23 @@ async def run_confined(
         stdout_cut=out[1],
         stderr_cut=err[1],
         seconds=time.monotonic() - start,
-        failure=_failure(report, late, out[1] or err[1]),
+        failure=_failure(report, late, out[1] or err[1], exposed),
     )
 
 
-def _failure(report: Mapping[str, Any], late: bool, cut: bool) -> str | None:
+def _failure(
+    report: Mapping[str, Any], late: bool, cut: bool, exposed: bool
+) -> str | None:
     if cut:
         return "output"
     if late:
         return "timeout"
     if report.get("status") == -signal.SIGXCPU:
         return "cpu"
-    # Without a report the launcher itself was killed, by someone outside.
-    return report.get("failure", None if "status" in report else "setup")
+    if report:
+        return report.get("failure")
+    # The launcher was killed: by someone outside, or by a program that can reach it.
+    return "killed" if exposed else "setup"
 
 
 async def _launch(descriptor: int) -> asyncio.subprocess.Process:
@@ -106,9 +112,12 @@ async def _launch(descriptor: int) -> asyncio.subprocess.Process:
 
 
 async def _attended(
-    process: asyncio.subprocess.Process, task: bytes, limits: Limits
+    process: asyncio.subprocess.Process, task: bytes, limits: Limits, exposed: bool
 ) -> tuple[bool, tuple[bytes, bool], tuple[bytes, bool]]:
-    """Feed the task and read until all is over; true if time ran out first."""
+    """Feed the task and read until all is over; true if time ran out first.
+
+    `exposed`: the program may have killed its launcher, and gone on without it.
+    """
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None
@@ -119,7 +128,7 @@ async def _attended(
         while chunk := await stream.read(CHUNK):
             if len(kept) + len(chunk) > limits.output:
                 cut = True
-                _kill(process)
+                _kill(process, exposed)
             kept = (kept + chunk)[: limits.output]
         return kept, cut
 
@@ -136,15 +145,15 @@ async def _attended(
     except TimeoutError:
         late = True
     finally:
-        _kill(process)
+        _kill(process, exposed)
         await process.wait()
     out, err = await reading
     return late, out, err
 
 
-def _kill(process: asyncio.subprocess.Process) -> None:
-    """Kill the launcher's group, unless it was seen to end."""
-    if process.returncode is None:
+def _kill(process: asyncio.subprocess.Process, exposed: bool) -> None:
+    """Kill the launcher's group, unless it was seen to end and can't have left any."""
+    if exposed or process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
 

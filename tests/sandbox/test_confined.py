@@ -11,6 +11,7 @@ import sys
 import tempfile
 import textwrap
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -164,6 +165,11 @@ def test_only_the_own_directory_can_be_written(directory):
     """
     found = run(program, directory=directory)
     assert (found.status, found.stdout) == (0, "")
+
+
+def test_output_can_be_thrown_away(directory):
+    found = run("sh: echo hi > /dev/null && cat /dev/null", directory=directory)
+    assert (found.status, found.stdout, found.stderr) == (0, "", "")
 
 
 def test_nothing_can_be_reached_over_a_network(directory):
@@ -325,6 +331,51 @@ def test_processes_of_the_host_cannot_be_signalled(directory):
         assert f"sent {victim.pid}" not in found.stdout
         assert victim.poll() is None
         victim.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("then", "failure"), [("sleep", "timeout"), ("true", "killed")]
+)
+def test_a_program_neither_outlives_its_launcher_nor_excuses_itself(
+    then, failure, number, tmp_path
+):
+    seconds = f"8{os.getpid()}.5"
+    program = f"""
+        import os, time
+        parent = os.getppid()
+        open("writing", "w").write(str(parent))
+        os.rename("writing", "parent")
+        while os.getppid() == parent:
+            time.sleep(0.01)
+        os.execlp({then!r}, {then!r}, {seconds!r})
+    """
+
+    def kill():
+        # From outside, as Landlock may keep the program itself from doing it.
+        awaited((tmp_path / "parent").exists)
+        os.kill(int((tmp_path / "parent").read_text()), number)
+
+    with ThreadPoolExecutor(1) as thread:
+        killing = thread.submit(kill)
+        limits = SHORT if then == "sleep" else LIMITS
+        found = run(program, limits, directory=str(tmp_path))
+        killing.result()
+    assert (found.failure, found.status) == (failure, None)
+    assert f"sleep {seconds}" not in processes()
+
+
+def test_the_supervisor_cannot_be_interrupted(directory):
+    program = """
+        import os, signal
+        try:
+            os.kill(os.getppid(), signal.SIGINT)
+        except PermissionError:
+            pass
+        print("on")
+    """
+    found = run(program, directory=directory)
+    assert (found.stdout, found.failure) in [("on\n", None), ("on\n", "killed")]
 
 
 def test_dangerous_system_calls_are_refused(directory):
