@@ -69,8 +69,8 @@ def webshop(
             "./setup.sh -d small, or -d all"
         ) from error
     shop = _Shop(module.WebAgentTextEnv, first.server, threading.Lock())
-    yield SteppedTask(shop.episode, turns=turns, show=show)
-    first.close()
+    with contextlib.closing(first):
+        yield SteppedTask(shop.episode, turns=turns, show=show)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -116,7 +116,10 @@ class Shop:
         return {"has_search_bar": start, "clickables": ["next"]}
 
     def close(self):
-        self.server.pop(self.session, None) if self.prefix else None
+        if self.prefix:
+            self.server.pop(self.session, None)
+        else:
+            Shop.loaded -= 1
 
     @property
     def observation(self):

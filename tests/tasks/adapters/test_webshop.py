@@ -16,12 +16,20 @@ def library(monkeypatch):
 
 
 def test_all_episodes_share_one_shop(library):
-    Shop.loaded = 0
+    before = Shop.loaded
     with webshop() as task:
         for problem in goals(2):
             outcome = asyncio.run(task(problem, {"policy": Scripted("click[Next]")}))
             assert outcome.failure is None
-    assert Shop.loaded == 1
+        assert Shop.loaded == before + 1
+    assert Shop.loaded == before
+
+
+def test_a_run_that_fails_closes_the_shop(library):
+    before = Shop.loaded
+    with pytest.raises(KeyError), webshop():
+        raise KeyError("in the run")
+    assert Shop.loaded == before
 
 
 @pytest.mark.parametrize(
