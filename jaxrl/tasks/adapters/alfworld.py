@@ -41,7 +41,8 @@ def games(split: str) -> list[Problem]:
     """
     root = Path(os.environ.get(VARIABLE, "~/.cache/alfworld")).expanduser()
     folder = root / "json_2.1.1" / split
-    paths = [p for p in sorted(folder.rglob("game.tw-pddl")) if _is_used(p)]
+    found = sorted(folder.rglob("game.tw-pddl"))
+    paths = [path for path in found if _is_used(path, folder)]
     if not paths:
         raise UserError(
             f"{VARIABLE} is {root}, and {folder} holds no game.tw-pddl; {REMEDY}, or "
@@ -70,8 +71,9 @@ def said_last(state: Any) -> Any:
     return state.feedback
 
 
-def _is_used(path: Path) -> bool:
-    if any(part in f"{path}" for part in LEFT_OUT):
+def _is_used(path: Path, folder: Path) -> bool:
+    # Where the data lies says nothing about a game.
+    if any(part in f"{path.relative_to(folder)}" for part in LEFT_OUT):
         return False
     return bool(json.loads(path.read_text(encoding="utf-8")).get("solvable"))
 

@@ -15,12 +15,14 @@ def write(root, task, *, solvable=True):
     return path
 
 
-def test_games_are_those_that_the_library_plays(tmp_path, monkeypatch):
-    monkeypatch.setenv("ALFWORLD_DATA", str(tmp_path))
-    used = write(tmp_path, "look_at_obj-Mug-None-Lamp-1")
-    write(tmp_path, "look_at_obj-Mug-None-Lamp-2", solvable=False)
-    write(tmp_path, "pick_and_place-AppleSliced-None-Table-3")
-    write(tmp_path, "pick_two_movable-Mug-None-Table-4")
+@pytest.mark.parametrize("folder", ["data", "movable"])
+def test_games_are_those_that_the_library_plays(tmp_path, monkeypatch, folder):
+    root = tmp_path / folder
+    monkeypatch.setenv("ALFWORLD_DATA", str(root))
+    used = write(root, "look_at_obj-Mug-None-Lamp-1")
+    write(root, "look_at_obj-Mug-None-Lamp-2", solvable=False)
+    write(root, "pick_and_place-AppleSliced-None-Table-3")
+    write(root, "pick_two_movable-Mug-None-Table-4")
     [problem] = games("train")
     assert problem.extra["game"] == str(used)
     assert problem.id == "look_at_obj-Mug-None-Lamp-1/trial_1"
