@@ -241,10 +241,13 @@ class _Held:
         self._deadline, self._left = deadline, False
 
     async def call(self, function: Callable[..., T], *arguments: Any) -> T:
+        limit = asyncio.timeout(self._deadline)
         try:
-            async with asyncio.timeout(self._deadline):
+            async with limit:
                 return await in_thread(function, *arguments)
         except TimeoutError:
+            if not limit.expired():
+                raise  # The environment's own.
             self._left = True
             raise TimeoutError(
                 f"the environment took more than {self._deadline:g} s"

@@ -64,6 +64,22 @@ def test_what_comes_before_the_first_reply_counts_for_the_episode():
     assert outcome.numbers["episode_terminated"] == 1
 
 
+def test_an_environment_that_times_out_itself_is_quoted_and_closed():
+    class Remote(Early):
+        open = True
+
+        def step(self, said):
+            raise TimeoutError("the server of the game is gone")
+
+        def close(self):
+            self.open = False
+
+    env = Remote()
+    with pytest.raises(TimeoutError, match="the server of the game is gone"):
+        asyncio.run(SteppedTask(lambda _: env)(PROBLEM, {"policy": Scripted("go")}))
+    assert not env.open
+
+
 def test_agents_of_the_environment_need_a_seat():
     task = SteppedTask(lambda problem: Early())
     with pytest.raises(UserError, match=r"no 'policy'.*but agent; give it a seat"):
