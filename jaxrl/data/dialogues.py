@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from jaxrl.data.tokenise import demonstration_tokens, response_tokens
 from jaxrl.errors import UserError
 from jaxrl.rollout.dialogue import Exchange, prompt_after
 from jaxrl.rollout.tool_calls import no_calls
-from jaxrl.rollout.types import Completion, Problem
+from jaxrl.rollout.types import Completion, Problem, prompt_messages
 
 if TYPE_CHECKING:  # Importing transformers takes seconds, and only its type is needed.
     from transformers import PreTrainedTokenizerBase
@@ -44,7 +43,7 @@ def demonstration_turns(
         )
     spoken = language(tokenizer, template=None, parse=no_calls)
     tools = problem.extra.get("tools", ())
-    messages, last = _asked(problem), None
+    messages, last = prompt_messages(problem), None
     turns: list[tuple[np.ndarray, np.ndarray]] = []
     for message in problem.answer:
         if message["role"] == "assistant":
@@ -62,10 +61,3 @@ def demonstration_turns(
             turns.append((prompt, response))
         messages.append(message)
     return turns
-
-
-def _asked(problem: Problem) -> list[Mapping[str, Any]]:
-    prompt: str | Sequence[Mapping[str, Any]] = problem.prompt
-    if isinstance(prompt, str):
-        return [{"role": "user", "content": prompt}]
-    return list(prompt)

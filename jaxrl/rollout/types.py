@@ -27,6 +27,18 @@ class Problem:
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
+def prompt_messages(problem: Problem, role: str = "user") -> list[Message]:
+    """A problem's prompt as the beginning of a conversation.
+
+    Args:
+      problem: Its messages are taken as they are.
+      role: Of whoever says a prompt that is a text.
+    """
+    if isinstance(problem.prompt, str):
+        return [{"role": role, "content": problem.prompt}]
+    return list(problem.prompt)
+
+
 Reward = Callable[[Problem, str], float]
 """A reward function: the problem and the response's text to a number."""
 

@@ -7,7 +7,7 @@ from typing import Any
 from jaxrl.rollout.chat import ChatAgent, LimitReached
 from jaxrl.rollout.environment import Judged, Outcome
 from jaxrl.rollout.stage import judged
-from jaxrl.rollout.types import Message, Problem
+from jaxrl.rollout.types import Message, Problem, prompt_messages
 
 _OTHER = {"user": "assistant", "assistant": "user"}
 
@@ -44,7 +44,7 @@ class Conversation:
         """Play an episode."""
         said: list[dict[str, Any]] = []
         wish = [{"role": "user", "content": self.wish(problem)}]
-        asked = [{"role": "system", "content": problem.prompt}]
+        asked = prompt_messages(problem, role="system")
         ended = False
         for _ in range(self.turns):
             try:

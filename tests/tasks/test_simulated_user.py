@@ -44,6 +44,17 @@ def test_both_read_one_conversation_each_from_its_own_side():
     assert outcome.numbers == {"ended_by_user": 1.0}
 
 
+def test_instructions_may_be_messages():
+    asked = [
+        {"role": "system", "content": "You run a shop."},
+        {"role": "assistant", "content": "Hello."},
+    ]
+    agent = Scripted("Yes.")
+    agents = {"policy": agent, "user": Scripted("Tea?", "Bye.")}
+    asyncio.run(TASK(dataclasses.replace(PROBLEM, prompt=asked), agents))
+    assert agent.asked == [[*asked, {"role": "user", "content": "Tea?"}]]
+
+
 def test_the_user_is_never_trained():
     outcome, _, _ = talk(TASK, policy=["Yes."], user=["Tea?", "Bye."])
     trainable = {name: judged.trainable for name, judged in outcome.agents.items()}

@@ -9,7 +9,7 @@ from jaxrl.errors import UserError
 from jaxrl.rollout.chat import ChatAgent, LimitReached
 from jaxrl.rollout.environment import Judged, Outcome
 from jaxrl.rollout.stage import in_thread
-from jaxrl.rollout.types import Message, Problem
+from jaxrl.rollout.types import Message, Problem, prompt_messages
 
 SEAT = "policy"
 """Agent of environments with one agent."""
@@ -77,17 +77,17 @@ def dialogue(
 ) -> list[Message]:
     """Show all of the past; the problem's prompt stands before what is seen first.
 
+    Both are one message, unless the prompt is messages that end with another role.
+
     Args:
       problem: The task.
       seen: One more than was said.
       said: So far.
     """
-    shown = [f"{problem.prompt}\n\n{seen[0].text}".strip(), *(s.text for s in seen[1:])]
-    messages: list[Message] = []
-    for text, reply in zip(shown, [*said, None], strict=True):
-        messages.append({"role": "user", "content": text})
-        if reply is not None:
-            messages.append({"role": "assistant", "content": reply})
+    messages = _shown_first(problem, seen[0])
+    for reply, then in zip(said, seen[1:], strict=True):
+        messages.append({"role": "assistant", "content": reply})
+        messages.append({"role": "user", "content": then.text})
     return messages
 
 
@@ -104,8 +104,14 @@ def latest(
       said: Is not shown.
     """
     del said
-    text = f"{problem.prompt}\n\n{seen[-1].text}".strip()
-    return [{"role": "user", "content": text}]
+    return _shown_first(problem, seen[-1])
+
+
+def _shown_first(problem: Problem, seen: Seen) -> list[Message]:
+    messages = prompt_messages(problem)
+    # Chat templates refuse two turns of the user in a row.
+    asked = messages.pop()["content"] if messages[-1]["role"] == "user" else ""
+    return [*messages, {"role": "user", "content": f"{asked}\n\n{seen.text}".strip()}]
 
 
 def seeded(count: int, *, first: int = 0, prompt: str = "") -> list[Problem]:

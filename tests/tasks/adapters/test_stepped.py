@@ -33,6 +33,35 @@ def test_latest_shows_only_what_is_there():
     ]
 
 
+@pytest.mark.parametrize(
+    ("prompt", "begins"),
+    [
+        (
+            [
+                {"role": "system", "content": "Walk."},
+                {"role": "user", "content": "Go!"},
+            ],
+            [
+                {"role": "system", "content": "Walk."},
+                {"role": "user", "content": "Go!\n\na hall"},
+            ],
+        ),
+        (
+            [{"role": "system", "content": "Walk."}],
+            [
+                {"role": "system", "content": "Walk."},
+                {"role": "user", "content": "a hall"},
+            ],
+        ),
+        ("", [{"role": "user", "content": "a hall"}]),
+    ],
+)
+def test_a_prompt_of_messages_goes_before_what_is_seen(prompt, begins):
+    problem = Problem("x", prompt, None)
+    assert latest(problem, SEEN[:1], []) == begins
+    assert dialogue(problem, SEEN, SAID)[: len(begins)] == begins
+
+
 def test_seeds_follow_each_other():
     problems = seeded(2, first=5, prompt="Walk.")
     assert [seed_of(problem) for problem in problems] == [5, 6]
