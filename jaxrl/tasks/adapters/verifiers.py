@@ -16,9 +16,11 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from jaxrl.errors import UserError
 from jaxrl.rollout.chat import ChatAgent, LimitReached
 from jaxrl.rollout.environment import Judged, Outcome
 from jaxrl.rollout.offered import offered
+from jaxrl.rollout.stage import in_thread
 from jaxrl.rollout.types import Failure, Problem
 from jaxrl.tasks.adapters.optional import imported
 from jaxrl.tasks.adapters.stepped import SEAT
@@ -60,8 +62,9 @@ class Verifiers:
     ) -> Outcome:
         """Play an episode."""
         library = imported("verifiers.v1", REMEDY)
-        env, place = self.make(), problem.extra["task"]
-        task = next(itertools.islice(env.taskset, place, None))
+        # Both may load data and models.
+        env = await in_thread(self.make)
+        task = await in_thread(_task, env, problem)
         async with offered(agents) as offer, env.serving():
             client = library.EvalClientConfig(base_url=offer.url, api_key_var=NO_KEY)
             context = library.ModelContext(model=SEAT, client=client)
@@ -75,6 +78,20 @@ class Verifiers:
         errors = [*episode.errors, *(e for t in episode.traces for e in t.errors)]
         told = f"{errors[0].type}: {errors[0].message}" if errors else "it is not ok"
         return _outcome(episode.traces, Failure("error", told))
+
+
+def _task(env: Any, problem: Problem) -> Any:
+    """The task of a problem, by its place."""
+    place = problem.extra.get("task")
+    known = isinstance(place, int) and place >= 0
+    task = next(itertools.islice(env.taskset, place, None), None) if known else None
+    if task is None:
+        raise UserError(
+            f"problem {problem.id!r} has extra['task'] {place!r}, and the taskset has "
+            "no such place; give problems that jaxrl.tasks.adapters.verifiers.problems "
+            "made of the same environment"
+        )
+    return task
 
 
 def _outcome(traces: Sequence[Any], failure: Failure | None) -> Outcome:

@@ -4,13 +4,16 @@ import asyncio
 import contextlib
 import importlib.machinery
 import sys
+import threading
 from types import ModuleType, SimpleNamespace
 
 import pytest
 
+from jaxrl.errors import UserError
 from jaxrl.rollout.chat_server import ChatServer
 from jaxrl.rollout.episodes import Job, played
 from jaxrl.rollout.stage import in_thread
+from jaxrl.rollout.types import Problem
 from jaxrl.tasks.adapters.verifiers import Verifiers, problems
 from tests.tasks.adapters.doubles import Scripted
 
@@ -123,6 +126,25 @@ def test_episodes_at_once_do_not_disturb_each_other(library):
 
     for outcome in asyncio.run(at_once()):
         assert outcome.agents["policy"].rewards == (1.0,)
+
+
+@pytest.mark.parametrize("extra", [{"task": 3}, {"task": -1}, {}])
+def test_a_place_that_the_taskset_does_not_have_is_named(library, extra):
+    task, agents = Verifiers(Double), {"policy": Scripted("1")}
+    with pytest.raises(UserError, match=r"'x' has extra\['task'\] (3|-1|None), and"):
+        asyncio.run(task(Problem("x", "", None, extra), agents))
+
+
+def test_an_environment_may_take_its_time_to_be_made(library):
+    threads = []
+
+    def make():
+        threads.append(threading.current_thread())
+        return Double()
+
+    outcome, _ = play(make, problems(Double, 1)[0], policy=["1"])
+    assert outcome.failure is None
+    assert threading.main_thread() not in threads
 
 
 def installed(monkeypatch):
