@@ -38,8 +38,7 @@ from jaxrl.config import (  # noqa: E402
 )
 from jaxrl.methods.sft import Sft  # noqa: E402
 from jaxrl.metrics import read_lines  # noqa: E402
-from jaxrl.rollout.types import Problem  # noqa: E402
-from jaxrl.tasks.adapters.stepped import SEAT  # noqa: E402
+from jaxrl.rollout.types import SEAT, Problem  # noqa: E402
 from jaxrl.tasks.adapters.textworld import write_games  # noqa: E402
 from jaxrl.train import train  # noqa: E402
 from models.decoder import language_model  # noqa: E402

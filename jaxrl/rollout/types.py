@@ -9,6 +9,9 @@ import numpy as np
 Message = Mapping[str, Any]
 """One chat message: `role`, `content` and whatever the chat template reads."""
 
+SEAT = "policy"
+"""Name of the agent where there is one."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
@@ -135,7 +138,7 @@ class Trace:
 
     turns: tuple[Turn, ...]
     rewards: tuple[float, ...]
-    agent: str = "policy"
+    agent: str = SEAT
     trainable: bool = True
     failure: Failure | None = None
     other_prompt: np.ndarray | None = None

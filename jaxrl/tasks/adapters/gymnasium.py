@@ -5,9 +5,9 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from jaxrl.rollout.types import Problem
+from jaxrl.rollout.types import SEAT, Problem
 from jaxrl.tasks.adapters.spaces import Act, Observe, as_text, reader
-from jaxrl.tasks.adapters.stepped import SEAT, Seen, seed_of
+from jaxrl.tasks.adapters.stepped import Seen, seed_of
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,9 +11,6 @@ from jaxrl.rollout.environment import Judged, Outcome
 from jaxrl.rollout.stage import in_thread
 from jaxrl.rollout.types import Message, Problem, prompt_messages
 
-SEAT = "policy"
-"""Agent of environments with one agent."""
-
 T = TypeVar("T")
 
 

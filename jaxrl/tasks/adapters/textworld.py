@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from jaxrl.errors import UserError
-from jaxrl.rollout.types import Problem
+from jaxrl.rollout.types import SEAT, Problem
 from jaxrl.tasks.adapters.optional import EXTRA, imported
-from jaxrl.tasks.adapters.stepped import SEAT, Seen
+from jaxrl.tasks.adapters.stepped import Seen
 
 _REQUESTED = (
     "admissible_commands",

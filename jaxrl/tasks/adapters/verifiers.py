@@ -21,9 +21,8 @@ from jaxrl.rollout.chat import ChatAgent, LimitReached
 from jaxrl.rollout.environment import Judged, Outcome
 from jaxrl.rollout.offered import offered
 from jaxrl.rollout.stage import in_thread
-from jaxrl.rollout.types import Failure, Problem
+from jaxrl.rollout.types import SEAT, Failure, Problem
 from jaxrl.tasks.adapters.optional import imported
-from jaxrl.tasks.adapters.stepped import SEAT
 
 REMEDY = "pip install 'verifiers>=0.4'"
 NO_KEY = "JAXRL_NO_KEY"

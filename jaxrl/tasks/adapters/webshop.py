@@ -24,9 +24,9 @@ from typing import Any
 
 from jaxrl.errors import UserError
 from jaxrl.rollout.environment import Play
-from jaxrl.rollout.types import Problem
+from jaxrl.rollout.types import SEAT, Problem
 from jaxrl.tasks.adapters.optional import imported
-from jaxrl.tasks.adapters.stepped import SEAT, Seen, Show, SteppedTask, dialogue
+from jaxrl.tasks.adapters.stepped import Seen, Show, SteppedTask, dialogue
 
 REMEDY = (
     "put the folder of github.com/princeton-nlp/WebShop on PYTHONPATH after its "

@@ -6,15 +6,12 @@ from functools import partial
 
 from jaxrl.rollout.chat import ChatAgent
 from jaxrl.rollout.environment import Judged, Outcome, Play
-from jaxrl.rollout.types import Problem
+from jaxrl.rollout.types import SEAT, Problem
 from jaxrl.sandbox.query import QueryLimits
 from jaxrl.sandbox.sql import SqlPool
 from jaxrl.tasks.sql.environment import SqlEnvironment
 from jaxrl.tasks.sql.execution import CORRECT
 from jaxrl.tasks.sql.schema import SchemaScore, total_match
-
-SEAT = "policy"
-"""Name of the agent that answers."""
 
 
 @contextlib.contextmanager

@@ -6,10 +6,11 @@ import dataclasses
 import pytest
 
 from jaxrl.rollout.chat import LimitReached
+from jaxrl.rollout.types import SEAT
 from jaxrl.tasks.sql.agents import ScriptedAgent, expert_turns
 from jaxrl.tasks.sql.generate import write_databases
 from jaxrl.tasks.sql.loader import read_spider
-from jaxrl.tasks.sql.play import SEAT, sql_task
+from jaxrl.tasks.sql.play import sql_task
 
 
 @pytest.fixture(scope="module")
