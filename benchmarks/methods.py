@@ -70,10 +70,10 @@ def jaxrl(*words: str, core: int | None = None) -> str:
 def prepare() -> dict:
     """Make the start and the teacher, unless they are there; say how good they are."""
     sys.path.insert(0, str(ROOT))
-    from jaxrl.quickstart import write_policy
+    from jaxrl.quickstart import ARCHITECTURE, character_tokenizer, write_policy
 
     if not (SUMS / "policy").exists():
-        write_policy(SUMS / "policy", seed=0)
+        write_policy(SUMS / "policy", ARCHITECTURE, character_tokenizer(), seed=0)
     for name in STARTS:
         if not (SUMS / name / "summary.json").exists():
             print(f"training {name}", flush=True)

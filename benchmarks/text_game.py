@@ -19,7 +19,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import jax
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
@@ -41,8 +40,6 @@ from jaxrl.metrics import read_lines  # noqa: E402
 from jaxrl.rollout.types import SEAT, Problem  # noqa: E402
 from jaxrl.tasks.adapters.textworld import write_games  # noqa: E402
 from jaxrl.train import train  # noqa: E402
-from models.decoder import language_model  # noqa: E402
-from models.huggingface import save  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results" / "text_game.json"
 CONFIGS = {"gigpo": text_game.config, "grpo": text_game_grpo.config}
@@ -106,8 +103,7 @@ def prepare() -> None:
         mlp_size=128,
         max_positions=256,
     )
-    params = jax.jit(language_model(architecture).init)(jax.random.key(0))
-    save(folder / "policy", architecture, params, tokenizer)
+    quickstart.write_policy(folder / "policy", architecture, tokenizer, seed=0)
     shutil.rmtree(folder / "warmup", ignore_errors=True)
     warmup = RunConfig(
         name="warmup",

@@ -26,7 +26,8 @@ from benchmarks.report import put_between  # noqa: E402
 from jaxrl.data.sources import problems  # noqa: E402
 from jaxrl.overrides import load  # noqa: E402
 from jaxrl.playing import play  # noqa: E402
-from jaxrl.small_sql import write_small_policy  # noqa: E402
+from jaxrl.quickstart import write_policy  # noqa: E402
+from jaxrl.small_sql import ARCHITECTURE, small_tokenizer  # noqa: E402
 from jaxrl.tasks.sql.small import write_small  # noqa: E402
 
 RUNS = Path("runs/trust_sql")
@@ -54,7 +55,7 @@ def prepare() -> dict:
     if not (RUNS / "schemas").exists():
         write_small(RUNS / "schemas", seed=0)
     if not (RUNS / "policy").exists():
-        write_small_policy(RUNS / "policy", seed=0)
+        write_policy(RUNS / "policy", ARCHITECTURE, small_tokenizer(), seed=0)
     return measured(train(START, START, 0))
 
 

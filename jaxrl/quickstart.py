@@ -15,7 +15,7 @@ from pathlib import Path
 
 import jax
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from jaxrl.config import (
     CheckpointConfig,
@@ -79,7 +79,8 @@ def main(words: Sequence[str] = ()) -> None:
     config = override(grpo_config(directory, seed), words, prog=prog)
     config = dataclasses.replace(config, output=directory)
     print(f"1/3  a policy of {ARCHITECTURE.num_layers} layers, random: {directory}")
-    write_policy(directory / "policy", seed)
+    policy = directory / "policy"
+    write_policy(policy, ARCHITECTURE, character_tokenizer(), seed=seed)
     print("2/3  warm-up on demonstrations, of which one in three is right")
     warmup = train(warmup_config(directory, seed))
     print("3/3  GRPO with a verifiable reward: is the final answer right?")
@@ -200,7 +201,20 @@ def character_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def write_policy(path: Path, seed: int) -> None:
-    """Write a randomly initialised policy as a Hugging Face directory."""
-    params = jax.jit(language_model(ARCHITECTURE).init)(jax.random.key(seed))
-    save(path, ARCHITECTURE, params, character_tokenizer())
+def write_policy(
+    path: Path,
+    architecture: DecoderConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    seed: int,
+) -> None:
+    """Write a randomly initialised policy as a Hugging Face directory.
+
+    Args:
+      path: The directory.
+      architecture: With a vocabulary that holds the tokenizer's.
+      tokenizer: Saved beside it.
+      seed: Of the parameters.
+    """
+    params = jax.jit(language_model(architecture).init)(jax.random.key(seed))
+    save(path, architecture, params, tokenizer)

@@ -8,9 +8,7 @@ be learnt is which of the words in sight belongs where.
 import dataclasses
 import re
 from collections.abc import Iterable
-from pathlib import Path
 
-import jax
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
@@ -18,8 +16,6 @@ from jaxrl import quickstart
 from jaxrl.tasks.sql import protocol, slips
 from jaxrl.tasks.sql.databases import STYLES
 from jaxrl.tasks.sql.words import KINDS, NUMBERS, TABLES, VALUES
-from models.decoder import language_model
-from models.huggingface import save
 
 PAD, EOS, UNKNOWN = "<pad>", "<eos>", "<unk>"
 ASKED, TOLD, REPLY = "<asked>", "<told>", "<reply>"
@@ -59,12 +55,6 @@ ARCHITECTURE = dataclasses.replace(
     quickstart.ARCHITECTURE, vocab_size=384, max_positions=256
 )
 """A Qwen3 of two thirds of a million parameters."""
-
-
-def write_small_policy(path: Path, seed: int) -> None:
-    """Write a randomly initialised policy as a Hugging Face directory."""
-    params = jax.jit(language_model(ARCHITECTURE).init)(jax.random.key(seed))
-    save(path, ARCHITECTURE, params, small_tokenizer())
 
 
 def small_tokenizer() -> PreTrainedTokenizerFast:
