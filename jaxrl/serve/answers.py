@@ -74,6 +74,6 @@ class TextStream:
             # Half a character, or the beginning of a stop string.
             held = max(map(len, self._stops), default=1) - 1
             text = text.rstrip("\ufffd")
-            text = text[: len(text) - held]
+            text = text[: max(len(text) - held, 0)]
         new, self._shown = text[self._shown :], max(self._shown, len(text))
         return new

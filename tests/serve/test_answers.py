@@ -29,6 +29,14 @@ def test_pieces_join_to_the_text_before_a_stop(size, text, stops, expected):
     assert "".join(pieces) == expected == until_stop(text, stops)
 
 
+@pytest.mark.parametrize("size", [5, 6])
+def test_a_text_shorter_than_a_stop_is_held_back(size):
+    stream = TextStream(decode, ("STOPHERE",))
+    pieces = [stream.add([*b"abcdeSTOPHERE"[:size]], done=False)]
+    pieces.append(stream.add([*b"abcdeSTOPHERE"[size:]], done=True))
+    assert pieces == ["", "abcde"]
+
+
 def test_calls_in_a_stream_are_numbered():
     message = {"content": None, "tool_calls": [{"id": "a"}, {"id": "b"}]}
     assert [call["index"] for call in message_delta(message)["tool_calls"]] == [0, 1]
