@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import dataclasses
 import json
-import math
 import os
 import re
 from collections.abc import AsyncIterator, Mapping
@@ -16,6 +15,7 @@ from jaxrl.rollout.dialogue import Exchange
 from jaxrl.rollout.types import Turn
 from jaxrl.serve.errors import RequestError, wrong
 from jaxrl.serve.records import record_of
+from jaxrl.serve.requests import is_finite
 
 MOST_OPEN = 4096
 """Episodes without a reward that are kept at once."""
@@ -134,9 +134,7 @@ def _unknown(name: str) -> RequestError:
 
 
 def _numbers(param: str, values: Any) -> list[float]:
-    good = isinstance(values, list) and all(
-        type(value) in (int, float) and math.isfinite(value) for value in values
-    )
+    good = isinstance(values, list) and all(map(is_finite, values))
     if not good or (param != "turn_rewards" and not values):
         raise wrong(param, "must be finite numbers")
     return [float(value) for value in values]

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-import math
+import sys
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -174,6 +174,11 @@ def read_completions(body: Mapping[str, Any], limits: Limits, top: int) -> Compl
     )
 
 
+def is_finite(value: Any) -> bool:
+    """Whether JSON has a number that a float can hold, which not every integer is."""
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
+
+
 def read_model(body: Mapping[str, Any], name: str) -> None:
     """Raise unless a request names the model that is served."""
     if body.get("model") != name:
@@ -223,7 +228,7 @@ def _number(
     value = body.get(name)
     if value is None:
         return default
-    if type(value) not in (int, float) or not math.isfinite(value):
+    if not is_finite(value):
         raise wrong(name, f"must be a number, not {value!r}")
     if not least <= value <= most:
         raise wrong(name, f"is {value}, not from {least:g} to {most:g}")

@@ -361,8 +361,9 @@ def test_streams_are_recorded_and_episodes_can_be_dropped(address):
         [*chat(asking, stream=True)]
     path = "/episodes/streamed"
     assert len(raw(address, "GET", path)[1]["turns"]) == 1
-    wrong = raw(address, "POST", f"{path}/reward", b'{"rewards": []}')
-    assert wrong[0] == 400
+    for rewards in ([], [10**400], [float("nan")], [True]):
+        body = json.dumps({"rewards": rewards}).encode()
+        assert raw(address, "POST", f"{path}/reward", body)[0] == 400
     assert raw(address, "DELETE", path)[0] == 200
     assert raw(address, "GET", path)[0] == raw(address, "DELETE", path)[0] == 404
 

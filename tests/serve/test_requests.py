@@ -88,6 +88,7 @@ def test_prompts_are_texts_or_token_ids(prompt, expected):
         (chat, {"temperature": "hot"}, "temperature must be a number, not 'hot'"),
         (chat, {"temperature": -1}, "temperature is -1, not from 0"),
         (chat, {"temperature": float("nan")}, "temperature must be a number"),
+        (chat, {"temperature": 10**400}, "temperature must be a number"),
         (chat, {"top_p": 0}, "top_p must be more than 0"),
         (chat, {"top_p": True}, "top_p must be a number, not True"),
         (chat, {"top_k": 17}, "top_k is 17, not from -1 to 16"),
