@@ -159,21 +159,27 @@ def sizes(options: Options, max_positions: int) -> tuple[int, int]:
     Raises:
       UserError: If they don't fit each other, or the model.
     """
-    context = options.context or min(max_positions, LONGEST_CONTEXT)
+    context = options.context
+    if context is None:
+        context = min(max_positions, LONGEST_CONTEXT)
     if not 2 <= context <= max_positions:
         raise UserError(
             f"context is {context}; the model knows {max_positions} positions, and a "
             "prompt and an answer need 2"
         )
-    longest = options.max_tokens or min(LONGEST_ANSWER, context // 2)
+    longest = options.max_tokens
+    if longest is None:
+        longest = min(LONGEST_ANSWER, context // 2)
     if not 1 <= longest < context:
         raise UserError(
             f"max_tokens is {longest}; give 1 to {context - 1}, less than the context"
         )
-    for name in ("concurrency", "queue"):
-        least = 1 if name == "concurrency" else 0
-        if vars(options)[name] < least:
-            raise UserError(f"{name} is {vars(options)[name]}; give {least} or more")
+    for name, value, least in (
+        ("concurrency", options.concurrency, 1),
+        ("queue", options.queue, 0),
+    ):
+        if value < least:
+            raise UserError(f"{name} is {value}; give {least} or more")
     return context, longest
 
 
