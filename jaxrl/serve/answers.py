@@ -1,5 +1,6 @@
 """Texts of answers while they grow, and what is told of their tokens."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ def message_delta(message: dict[str, Any]) -> dict[str, Any]:
 
 def chat_logprobs(completion: Completion, decode: Decode) -> dict[str, Any]:
     """Log-probabilities of a message's tokens."""
+    both = completion.tokens.tolist(), completion.logp.tolist()
     content = [
         {
             "token": (text := decode([token])),
@@ -30,26 +32,34 @@ def chat_logprobs(completion: Completion, decode: Decode) -> dict[str, Any]:
             "bytes": [*text.encode()],
             "top_logprobs": [],
         }
-        for token, value in _pairs(completion)
+        for token, value in zip(*both, strict=True)
     ]
     return {"content": content, "refusal": None}
 
 
-def text_logprobs(completion: Completion, decode: Decode) -> dict[str, Any]:
-    """Log-probabilities of a text's tokens, in the older form."""
-    texts = [decode([token]) for token, _ in _pairs(completion)]
-    lengths = [len(text) for text in texts]
+def text_logprobs(
+    tokens: Sequence[int],
+    logp: Sequence[float | None],
+    name: Callable[[int], str],
+    tops: Sequence[Any] | None = None,
+    start: int = 0,
+) -> dict[str, Any]:
+    """Log-probabilities of a text's tokens, in the older form.
+
+    Args:
+      tokens: Of the text, or of a piece of it.
+      logp: Of each; None where there is none.
+      name: A token's.
+      tops: Of each, likely tokens by name; None where they are unknown.
+      start: Characters of all names before the first.
+    """
+    names = [*map(name, tokens)]
     return {
-        "tokens": texts,
-        "token_logprobs": [value for _, value in _pairs(completion)],
-        "top_logprobs": None,
-        "text_offset": [sum(lengths[:i]) for i in range(len(lengths))],
+        "tokens": names,
+        "token_logprobs": [*logp],
+        "top_logprobs": tops,
+        "text_offset": [*itertools.accumulate(map(len, names), initial=start)][:-1],
     }
-
-
-def _pairs(completion: Completion) -> list[tuple[int, float]]:
-    both = completion.tokens.tolist(), completion.logp.tolist()
-    return [*zip(*both, strict=True)]
 
 
 class TextStream:

@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from jaxrl.serve.http import Respond, events, read_body, unless_gone
 from jaxrl.serve.jobs import Job
 from jaxrl.serve.prompt_scores import PromptScores
 from jaxrl.serve.requests import Completions, read_completions, read_json
-from jaxrl.serve.service import Answer, Service, completion_of, whole
+from jaxrl.serve.service import Answer, Service, whole
 
 
 async def complete(service: Service, request: Request, respond: Respond) -> None:
@@ -84,25 +84,33 @@ def _choice(
     completion: Completion,
     known: PromptScores | None,
 ) -> dict[str, Any]:
-    options = asked.options
-    text = until_stop(service.decode(completion.tokens.tolist()), options.stop_strings)
+    options, tokens = asked.options, completion.tokens.tolist()
+    text = until_stop(service.decode(tokens), options.stop_strings)
     found: dict[str, Any] = {
         "text": service.decode(prompt.tolist()) + text if asked.echo else text,
         "finish_reason": finish_reason(completion.finished),
         "logprobs": None,
     }
-    if options.logprobs:
-        found["logprobs"] = text_logprobs(completion, service.language.decode)
-    if known is not None and asked.echo and options.logprobs:
+    if options.logprobs and asked.echo and known is not None:
         found["logprobs"] = _echoed(service, asked, prompt, completion, known)
+    elif options.logprobs:
+        name = _namer(service, asked)
+        found["logprobs"] = text_logprobs(tokens, completion.logp.tolist(), name)
     if known is not None and asked.prompt_logprobs is not None:
         found["prompt_logprobs"] = _by_position(
             service, prompt, known, asked.prompt_logprobs
         )
     if options.token_ids:
-        found["token_ids"] = completion.tokens.tolist()
+        found["token_ids"] = tokens
         found["prompt_token_ids"] = prompt.tolist()
     return found
+
+
+def _namer(service: Service, asked: Completions) -> Callable[[int], str]:
+    """How tokens are named where their log-probabilities are told."""
+    if asked.ids_as_names:
+        return "token_id:{}".format
+    return lambda token: service.language.decode([token])
 
 
 def _echoed(
@@ -113,29 +121,16 @@ def _echoed(
     known: PromptScores,
 ) -> dict[str, Any]:
     """Log-probabilities of prompt and answer, in the older form."""
-
-    def name(token: int) -> str:
-        return (
-            f"token_id:{token}"
-            if asked.ids_as_names
-            else service.language.decode([token])
-        )
-
+    name = _namer(service, asked)
     tops: list[dict[str, float] | None] = [None]
     for token, value, ids, values in zip(prompt[1:].tolist(), *known, strict=True):
         best = zip(ids.tolist(), values.tolist(), strict=True)
         first = itertools.islice(best, asked.top_logprobs)
         tops.append({name(token): float(value)} | {name(i): v for i, v in first})
-    said = completion.tokens.tolist(), completion.logp.tolist()
-    tops += [{name(token): value} for token, value in zip(*said, strict=True)]
-    names = [name(token) for token in [*prompt.tolist(), *said[0]]]
-    ends = [*itertools.accumulate(map(len, names))]
-    return {
-        "tokens": names,
-        "token_logprobs": [None, *known.logp.tolist(), *said[1]],
-        "top_logprobs": tops,
-        "text_offset": [0, *ends[:-1]],
-    }
+    said, logp = completion.tokens.tolist(), completion.logp.tolist()
+    tops += [{name(token): value} for token, value in zip(said, logp, strict=True)]
+    told = [None, *known.logp.tolist(), *logp]
+    return text_logprobs([*prompt.tolist(), *said], told, name, tops)
 
 
 def _by_position(
@@ -167,11 +162,9 @@ async def _pieces(
     head = make_head("text_completion", service.limits.model)
     answers = [Answer() for _ in job.names]
     texts = [TextStream(service.decode, options.stop_strings) for _ in job.names]
+    starts, name = [0] * len(job.names), _namer(service, asked)
     async for news in job.progress():
         answers[news.place].add(news)
-        new = completion_of(
-            news.tokens, news.logp, news.version, finished=news.finished
-        )
         choice: dict[str, Any] = {
             "index": news.place,
             "text": texts[news.place].add(news.tokens, news.done),
@@ -179,7 +172,10 @@ async def _pieces(
             "logprobs": None,
         }
         if options.logprobs:
-            choice["logprobs"] = text_logprobs(new, service.language.decode)
+            start = starts[news.place]
+            told = text_logprobs(news.tokens, news.logp, name, start=start)
+            choice["logprobs"] = told
+            starts[news.place] += sum(map(len, told["tokens"]))
         if options.token_ids:
             choice["token_ids"] = news.tokens
         yield head.holding([choice])

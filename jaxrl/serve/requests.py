@@ -103,7 +103,7 @@ class Completions:
       top_logprobs: Likeliest tokens that are wanted of each echoed position.
       prompt_logprobs: The same of each prompt position, in vLLM's form; None for none.
       special_tokens: Whether the tokenizer puts its own around texts.
-      ids_as_names: Whether echoed tokens are named by their ids.
+      ids_as_names: Whether log-probabilities name tokens by their ids.
     """
 
     options: Options
