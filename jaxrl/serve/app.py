@@ -79,7 +79,8 @@ async def _chat(service: Service, request: Request, respond: Respond) -> None:
 async def _recorded_chat(
     service: Service, kept: Recordings, request: Request, respond: Respond
 ) -> None:
-    await chat(service, request, respond, kept.open(request.path_params["name"]))
+    name = request.path_params["name"]
+    await chat(service, request, respond, partial(kept.open, name))
 
 
 async def _show(kept: Recordings, request: Request, respond: Respond) -> None:

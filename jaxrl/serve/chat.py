@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,10 @@ from jaxrl.serve.service import Answer, Service, completion_of, whole
 
 
 async def chat(
-    service: Service, request: Request, respond: Respond, recording: Recording | None
+    service: Service,
+    request: Request,
+    respond: Respond,
+    open_recording: Callable[[], Recording] | None,
 ) -> None:
     """Answer a request for chat completions.
 
@@ -45,11 +48,13 @@ async def chat(
       service: What is served.
       request: From the client.
       respond: Sends the answer.
-      recording: The episode that the turn belongs to.
+      open_recording: Opens the episode that the turn belongs to; None where it
+        belongs to none.
     """
     asked = read_chat(read_json(await read_body(request)), service.limits)
-    if recording is not None and asked.options.count > 1:
+    if open_recording is not None and asked.options.count > 1:
         raise wrong("n", "must be 1 in an episode")
+    recording = None if open_recording is None else open_recording()
     async with contextlib.nullcontext() if recording is None else recording.turn():
         spoken, last = service.language, recording and recording.last
         if not asked.tools:

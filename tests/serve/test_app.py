@@ -28,6 +28,7 @@ from tests.serve.served import MODEL, OPTIONS, Gate, client, prepared, running
 
 ASKED = [{"role": "user", "content": "12"}]
 ADD = tiny_environments.ADD.declaration
+CHAT = json.dumps({"model": MODEL, "messages": ASKED}).encode()
 ROOM = OPTIONS.concurrency + OPTIONS.queue
 
 
@@ -215,7 +216,7 @@ def raw(address, method, path, body=b"", headers=()):
         ("GET", "/v2", b"", 404),
         ("GET", "/episodes/none", b"", 404),
         ("GET", "/episodes/..%2Fpolicy", b"", 404),
-        ("POST", "/episodes/.x/v1/chat/completions", b"{}", 400),
+        ("POST", "/episodes/.x/v1/chat/completions", CHAT, 400),
     ],
 )
 def test_wrong_requests_get_an_error_in_openais_form(
@@ -340,7 +341,7 @@ def test_an_episode_is_recorded_token_exactly(address):
     assert first.prompt.tolist() == PROMPT
     assert second.prompt[: len(exact)].tolist() == exact
     assert (first.reward, second.reward) == (0.0, 1.0)
-    again = raw(address, "POST", "/episodes/a.1/v1/chat/completions", b"{}")
+    again = raw(address, "POST", "/episodes/a.1/v1/chat/completions", CHAT)
     assert again[0] == 409
     assert raw(address, "POST", "/episodes/a.1/reward", b'{"reward": 1}')[0] == 409
 
@@ -366,6 +367,15 @@ def test_streams_are_recorded_and_episodes_can_be_dropped(address):
         assert raw(address, "POST", f"{path}/reward", body)[0] == 400
     assert raw(address, "DELETE", path)[0] == 200
     assert raw(address, "GET", path)[0] == raw(address, "DELETE", path)[0] == 404
+
+
+@pytest.mark.parametrize(
+    "body", [b"{", CHAT.replace(b"digits", b"x"), CHAT[:-1] + b', "n": 2}']
+)
+def test_a_refused_request_opens_no_episode(address, body):
+    path = "/episodes/refused"
+    assert raw(address, "POST", f"{path}/v1/chat/completions", body)[0] in (400, 404)
+    assert raw(address, "GET", path)[0] == 404
 
 
 def test_one_turn_at_a_time_is_taken_in_an_episode(address):
