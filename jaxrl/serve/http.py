@@ -166,6 +166,7 @@ def serving(app: ASGIApp, host: str, port: int) -> Iterator[str]:
 
     Raises:
       UserError: If the port can't be had.
+      RuntimeError: If the thread ends before it serves.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -191,6 +192,8 @@ def serving(app: ASGIApp, host: str, port: int) -> Iterator[str]:
     try:
         while not server.started and thread.is_alive():
             time.sleep(0.01)
+        if not server.started:
+            raise RuntimeError("the HTTP thread ended before it served")
         named = f"[{host}]" if family is socket.AF_INET6 else host
         yield f"http://{named}:{listening.getsockname()[1]}"
     finally:

@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import openai
 import pytest
+import uvicorn
 
 import jaxrl.serve.http
 from jaxrl.cli import MISTAKE, OK, main
@@ -64,6 +65,15 @@ def test_a_taken_port_is_a_clear_error():
         jaxrl.serve.http.serving(lambda *_: None, "127.0.0.1", 0) as address,
         pytest.raises(UserError, match="choose another port"),
         jaxrl.serve.http.serving(lambda *_: None, "127.0.0.1", int(address[-5:])),
+    ):
+        pass
+
+
+def test_a_thread_that_ends_before_it_serves_is_an_error(monkeypatch):
+    monkeypatch.setattr(uvicorn.Server, "run", lambda *_: None)
+    with (
+        pytest.raises(RuntimeError, match="HTTP thread ended"),
+        jaxrl.serve.http.serving(lambda *_: None, "127.0.0.1", 0),
     ):
         pass
 
