@@ -285,8 +285,10 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _is_expected(error: BaseException) -> bool:
     """Whether a line says all about it; a ValueError of ours is a user's mistake."""
-    module = type(error).__module__.split(".")[0]
-    return isinstance(error, KeyboardInterrupt) or module in ("jaxrl", "models")
+    ours = type(error).__module__.split(".")[0] in ("jaxrl", "models")
+    return isinstance(error, KeyboardInterrupt | Preempted) or (
+        isinstance(error, ValueError) and ours
+    )
 
 
 def _status(error: BaseException) -> int:

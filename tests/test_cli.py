@@ -5,9 +5,12 @@ import time
 import pytest
 
 import jaxrl
-from jaxrl.cli import OK, main
+from jaxrl import cli
+from jaxrl.cli import CRASH, MISTAKE, OK, main
 from jaxrl.errors import UserError
 from jaxrl.overrides import load, override
+from jaxrl.rollout.process import LostError
+from jaxrl.rollout.types import Failure
 
 CONFIG = """
 from jaxrl.config import MeshConfig, Rollouts, RunConfig
@@ -276,6 +279,20 @@ def test_an_error_that_is_not_ours_keeps_its_traceback(path, monkeypatch):
     path.write_text("class Broken(ValueError): pass\nraise Broken('bug')")
     with pytest.raises(ValueError, match="bug"):
         main(["train", str(path)])
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (UserError("steps is 0"), MISTAKE),
+        (LostError(Failure("crash", "the worker ended")), CRASH),
+        (ValueError("not of ours"), CRASH),
+    ],
+    ids=lambda case: type(case).__name__,
+)
+def test_only_mistakes_of_users_lose_their_traceback(error, status, capsys):
+    assert cli._status(error) == status
+    assert ("jaxrl: error:" in capsys.readouterr().err) == (status == MISTAKE)
 
 
 def test_an_interrupt_ends_with_status_130(path, capsys):
