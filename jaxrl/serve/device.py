@@ -5,7 +5,8 @@ from http import HTTPStatus
 
 from jaxrl.rollout.session import Row, Session
 from jaxrl.serve.errors import RequestError
-from jaxrl.serve.jobs import Job, Jobs, Progress
+from jaxrl.serve.jobs import Call, Job, Jobs, Progress
+from jaxrl.types import Params
 
 Decode = Callable[[Sequence[int]], str]
 
@@ -13,6 +14,7 @@ Decode = Callable[[Sequence[int]], str]
 def work(
     jobs: Jobs,
     open_session: Callable[[], Session],
+    params: Callable[[], Params],
     decode: Decode,
     ended: Callable[[], bool],
 ) -> None:
@@ -21,11 +23,12 @@ def work(
     Args:
       jobs: What is asked.
       open_session: Opens a mixed session.
+      params: The policy that a session opened now draws from.
       decode: Token ids to text, for stop strings.
       ended: Whether to end.
     """
-    session, stale = open_session(), False
-    later, live = list[Job](), list[_Live]()
+    session, later, live = open_session(), list[Job](), list[_Live]()
+    calls = list[Call]()
     try:
         while True:
             if ended():
@@ -33,12 +36,13 @@ def work(
                 if not jobs.held:
                     return
             new, calls = jobs.take(session.busy)
+            later += new
             for call in calls:
-                call()
-            later, stale = later + new, stale or bool(calls)
+                call.run()
+            stale = session.engine.params is not params()
             if stale and not session.busy:
                 session, stale = open_session(), False
-            if not stale:  # A call may have loaded a policy: what comes gets that.
+            if not stale:  # Where a call loaded a policy, what comes gets that.
                 live, later = live + [_Live(job, session) for job in later], []
             if session.busy:
                 session.advance()
@@ -48,8 +52,11 @@ def work(
     except BaseException:
         jobs.close("the server has failed")
         gone = RequestError(HTTPStatus.INTERNAL_SERVER_ERROR, "the server has failed")
-        for job in [*(one.job for one in live), *later, *jobs.take(True)[0]]:
+        new, left = jobs.take(True)
+        for job in [*(one.job for one in live), *later, *new]:
             job.tell(gone)
+        for call in [*calls, *left]:  # Who has a result keeps it.
+            call.fail(gone)
         raise
 
 

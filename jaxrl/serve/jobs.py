@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
@@ -35,6 +36,18 @@ class Progress(NamedTuple):
     done: bool
     finished: bool
     version: int
+
+
+class Call(NamedTuple):
+    """What the device's thread is to do between two blocks.
+
+    Attributes:
+      run: Does it, and tells the result to who waits.
+      fail: Tells that it is not done.
+    """
+
+    run: Callable[[], None]
+    fail: Callable[[RequestError], None]
 
 
 @dataclasses.dataclass(eq=False)
@@ -94,7 +107,7 @@ class Jobs:
         self._paused = False
         self._changed = threading.Condition()
         self._waiting: list[Job] = []
-        self._calls: list[Callable[[], None]] = []
+        self._calls: list[Call] = []
 
     @property
     def held(self) -> int:
@@ -125,22 +138,25 @@ class Jobs:
             if not future.done():
                 set_it(value)
 
+        def tell(set_it: Callable[[Any], None], value: Any) -> None:
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(settle, set_it, value)
+
         def work() -> None:
             try:
                 settled: tuple[Any, Any] = future.set_result, call()
             except Exception as error:
                 settled = future.set_exception, error
             self.release(1)
-            with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(settle, *settled)
+            tell(*settled)
 
         with self._changed:
             self._admit(1)
-            self._calls.append(work)
+            self._calls.append(Call(work, partial(tell, future.set_exception)))
             self._changed.notify()
         return await future
 
-    def take(self, busy: bool) -> tuple[list[Job], list[Callable[[], None]]]:
+    def take(self, busy: bool) -> tuple[list[Job], list[Call]]:
         """New jobs and calls; waits a little for some unless the device is busy."""
         with self._changed:
             if not (busy or self._waiting or self._calls):

@@ -17,6 +17,7 @@ from tests import tiny
 
 LIMIT = 40
 SHAPE = SamplerShape(1, 1, (4,), (4, 40), steps=4, admit=1)
+WIDE = SamplerShape(2, 1, (4,), (4, 40), steps=4, admit=1)
 PROMPT = np.array([4], np.int32)
 
 
@@ -27,16 +28,45 @@ def sampler():
 
 
 def working(sampler, jobs, ended):
-    """The device in a thread, with one slot."""
+    """The device in a thread."""
 
     def open_session():
         return sampler.open(Sampling(LIMIT), (0,), mixed=True)
 
     made = threading.Thread(
-        target=work, args=(jobs, open_session, str, ended), daemon=True
+        target=work,
+        args=(jobs, open_session, lambda: sampler.params, str, ended),
+        daemon=True,
     )
     made.start()
     return made
+
+
+@pytest.mark.parametrize("renewed", [False, True], ids=["score", "load"])
+def test_only_a_new_policy_waits_for_those_that_draw_from_the_old(renewed):
+    sampler = Sampler(tiny.MODEL, tiny.params(), WIDE)
+    jobs, ending, ended = Jobs(room=3), threading.Event(), []
+
+    def call():
+        if renewed:
+            sampler.update(tiny.params(1), 1)
+
+    async def finished(job):
+        ended.append((job.names[0], (await rest(job))[-1].version))
+
+    async def use():
+        long, late = Job(PROMPT, [1], LIMIT, FULL), Job(PROMPT, [2], 1, FULL)
+        jobs.put(long)
+        await anext(long.progress())
+        await jobs.run(call)
+        jobs.put(late)
+        await asyncio.gather(finished(long), finished(late))
+
+    device = working(sampler, jobs, ending.is_set)
+    asyncio.run(use())
+    ending.set()
+    device.join(20)
+    assert ended == ([(1, 0), (2, 1)] if renewed else [(2, 0), (1, 0)])
 
 
 async def rest(job):
@@ -95,10 +125,13 @@ def test_when_the_device_fails_everyone_who_waits_is_told(sampler):
     async def use():
         job = Job(PROMPT, [0], LIMIT, FULL)
         jobs.put(job)
+        waiting = [rest(job), jobs.run(lambda: None), jobs.run(lambda: None)]
+        asked = [asyncio.ensure_future(one) for one in waiting]
+        await asyncio.sleep(0)
         working(sampler, jobs, fails).join(20)
-        with pytest.raises(RequestError, match="has failed") as caught:
-            await rest(job)
-        return caught.value.status
+        told = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 5)
+        return [(type(one), one.status, f"{one}") for one in told]
 
-    assert asyncio.run(use()) == 500
+    failed = RequestError, 500, "the server has failed"
+    assert asyncio.run(use()) == [failed] * 3
     assert jobs.refusing
