@@ -28,7 +28,6 @@ def run_silo(args: argparse.Namespace) -> None:
     What has a result is not run again, and a run that was cut off goes on.
     """
     import asyncio
-    from concurrent.futures import ThreadPoolExecutor
 
     from jaxrl.bench.silo import Bench, Matrix
     from jaxrl.bench.silo_report import write_report
@@ -41,20 +40,17 @@ def run_silo(args: argparse.Namespace) -> None:
     if Path(label).name != label or label.startswith("."):
         raise UserError(f"label is {label!r}; give a name for a directory")
     concurrency = server.concurrency if server else 1
-    with ThreadPoolExecutor(concurrency, "jaxrl-agent") as threads:
-        bench = Bench(
-            args.output / label,
-            settings,
-            (lambda seat: ServedAgent(server, threads))
-            if server
-            else SCRIPTED[args.agent],
-            concurrency,
-            args.transcripts,
-        )
-        bench.claim()
-        if server:
-            server.check()
-        asyncio.run(bench.run([*matrix.cells(settings)]))
+    bench = Bench(
+        args.output / label,
+        settings,
+        (lambda seat: ServedAgent(server)) if server else SCRIPTED[args.agent],
+        concurrency,
+        args.transcripts,
+    )
+    bench.claim()
+    if server:
+        server.check()
+    asyncio.run(bench.run([*matrix.cells(settings)]))
     print(f"wrote {write_report(args.output)}")
 
 

@@ -1,5 +1,6 @@
 """Agents as what speaks: chat messages and tools in, text and calls of tools out."""
 
+import asyncio
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -63,6 +64,22 @@ class ChatAgent(Protocol):
           LimitReached: It can't say anything more in this episode.
         """
         ...
+
+
+class InTurn:
+    """An agent of whom programs may ask several things at once; see `ChatAgent`.
+
+    It answers one after another, as a seat at a policy must.
+    """
+
+    def __init__(self, agent: ChatAgent):
+        """Keep who answers."""
+        self._agent, self._turn = agent, asyncio.Lock()
+
+    async def reply(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Reply:
+        """See `ChatAgent`."""
+        async with self._turn:
+            return await self._agent.reply(messages, tools)
 
 
 def assistant_message(reply: Reply) -> dict[str, Any]:

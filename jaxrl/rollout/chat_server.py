@@ -1,11 +1,9 @@
 """A chat agent behind a server with an OpenAI-compatible API."""
 
-import asyncio
 import dataclasses
 import json
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from jaxrl.errors import UserError
@@ -20,6 +18,7 @@ from jaxrl.rollout.endpoint import (
 )
 from jaxrl.rollout.http_json import StatusError
 from jaxrl.rollout.logprobs import AnswerError
+from jaxrl.rollout.stage import in_thread
 from jaxrl.rollout.types import Message
 
 
@@ -111,18 +110,13 @@ class ServedAgent:
 
     Attributes:
       server: Who answers.
-      threads: In which requests wait.
     """
 
     server: ChatServer
-    threads: ThreadPoolExecutor
 
     async def reply(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Reply:
         """See `ChatAgent`."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self.threads, self.server.ask, messages, tools
-        )
+        return await in_thread(self.server.ask, messages, tools)
 
 
 def _is_of_one_request(error: Exception) -> bool:

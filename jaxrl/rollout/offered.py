@@ -15,7 +15,7 @@ from jaxrl.rollout.answers import (
     usage,
     with_ids,
 )
-from jaxrl.rollout.chat import ChatAgent, LimitReached, Reply
+from jaxrl.rollout.chat import ChatAgent, InTurn, LimitReached, Reply
 
 HOST = "127.0.0.1"
 REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 500: "Server Error"}
@@ -71,12 +71,13 @@ class Offer:
 async def offered(agents: Mapping[str, ChatAgent]) -> AsyncIterator[Offer]:
     """Serve agents on this machine while the block runs.
 
-    `Offer.error` says whether an agent failed, which programs may hide.
+    `Offer.error` says whether an agent failed, which programs may hide. Requests to one
+    agent are answered one after another.
 
     Args:
       agents: By the name of the model that a request asks for.
     """
-    offer = Offer("", agents)
+    offer = Offer("", {name: InTurn(agent) for name, agent in agents.items()})
     serving: set[asyncio.Task[None] | None] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -30,7 +30,7 @@ from jaxrl.rollout.answers import (
     usage,
     with_ids,
 )
-from jaxrl.rollout.chat import ChatAgent, LimitReached, Reply
+from jaxrl.rollout.chat import ChatAgent, InTurn, LimitReached, Reply
 from jaxrl.rollout.environment import Judged, Outcome, Play
 from jaxrl.rollout.stage import in_thread, judged
 from jaxrl.rollout.types import Problem, Reward
@@ -127,13 +127,11 @@ class _Line:
     Attributes:
       agent: Who answers.
       loop: In which the agent lives.
-      lock: Held during a turn, of that loop.
       turns: Requests that are being answered or wait for their turn.
     """
 
     agent: ChatAgent
     loop: asyncio.AbstractEventLoop
-    lock: asyncio.Lock
     turns: set[asyncio.Task[Any]]
 
     async def reply(self, body: Mapping[str, Any]) -> Reply:
@@ -142,9 +140,7 @@ class _Line:
         assert task is not None
         self.turns.add(task)
         try:
-            messages, tools = read_messages(body), read_tools(body)
-            async with self.lock:
-                return await self.agent.reply(messages, tools)
+            return await self.agent.reply(read_messages(body), read_tools(body))
         finally:
             self.turns.discard(task)
 
@@ -166,7 +162,7 @@ def _opened(
 
         async def play(problem: Problem, agents: Mapping[str, ChatAgent]) -> Outcome:
             name, loop = secrets.token_hex(8), asyncio.get_running_loop()
-            lines[name] = _Line(agents[agent], loop, asyncio.Lock(), set())
+            lines[name] = _Line(InTurn(agents[agent]), loop, set())
             try:
                 url = f"{address}/episodes/{name}/v1"
                 text = await _played(program, problem, url)

@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -123,6 +122,6 @@ def test_agents_wait_at_the_same_time():
         replies = (agent.reply(MESSAGES, ()) for _ in range(2))
         return await asyncio.gather(*replies)
 
-    with chatting(answer) as chat, ThreadPoolExecutor(2) as threads:
-        replies = asyncio.run(both(ServedAgent(server_of(chat), threads)))
+    with chatting(answer) as chat:
+        replies = asyncio.run(both(ServedAgent(server_of(chat))))
     assert [reply.text for reply in replies] == ["x", "x"]

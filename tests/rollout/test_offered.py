@@ -54,6 +54,26 @@ def test_a_client_gets_what_the_agent_says():
     assert asked == [(ASKED, [TOOL])]
 
 
+def test_requests_to_an_agent_are_answered_one_after_another():
+    class Alone:
+        busy = False
+
+        async def reply(self, messages, tools):
+            assert not self.busy
+            self.busy = True
+            await asyncio.sleep(0.01)
+            self.busy = False
+            return Reply("Hello.")
+
+    async def run():
+        async with offered({"policy": Alone()}) as offer:
+            client = ChatServer(offer.url, "policy", attempts=1, deadline=5.0)
+            asked = (in_thread(client.ask, ASKED, ()) for _ in range(3))
+            return await asyncio.gather(*asked)
+
+    assert [reply.text for reply in asyncio.run(run())] == ["Hello."] * 3
+
+
 def test_calls_get_an_id_where_they_have_none():
     [call] = exchange(Reply("", (ToolCall("look", {}),)))[0].tool_calls
     assert call.id.startswith("call_")
