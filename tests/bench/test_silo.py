@@ -3,6 +3,10 @@
 import asyncio
 import json
 import re
+import signal
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -119,6 +123,30 @@ def test_a_model_behind_a_server_plays(tmp_path, capsys):
     (transcript,) = tmp_path.rglob("*.transcript")
     roles = [m["role"] for m in json.loads(transcript.read_text())["messages"][0]]
     assert roles == ["system", "user", "assistant", "tool", "assistant", "tool"]
+
+
+def test_ctrl_c_waits_for_no_server(tmp_path):
+    asked, over = threading.Event(), threading.Event()
+
+    def answer(body, number):
+        asked.set()
+        over.wait(60)
+        return said("x")
+
+    with chatting(answer) as chat:
+        words = ("--output", tmp_path, *TASKS, "--server.url", chat.url)
+        bench = subprocess.Popen(
+            [sys.executable, "-m", "jaxrl", "bench", "silo", *words]
+            + ["--server.model", MODEL],
+            stderr=subprocess.DEVNULL,
+        )
+        assert asked.wait(60)
+        bench.send_signal(signal.SIGINT)
+        try:
+            assert bench.wait(10)
+        finally:
+            bench.kill()
+            over.set()
 
 
 def test_a_refused_run_is_no_result_and_is_tried_again(tmp_path, capsys):
