@@ -134,11 +134,10 @@ def test_ctrl_c_waits_for_no_server(tmp_path):
         return said("x")
 
     with chatting(answer) as chat:
-        words = ("--output", tmp_path, *TASKS, "--server.url", chat.url)
+        server = ("--server.url", chat.url, "--server.model", MODEL)
+        words = ("bench", "silo", "--output", tmp_path, *TASKS, *server)
         bench = subprocess.Popen(
-            [sys.executable, "-m", "jaxrl", "bench", "silo", *words]
-            + ["--server.model", MODEL],
-            stderr=subprocess.DEVNULL,
+            [sys.executable, "-m", "jaxrl", *words], stderr=subprocess.DEVNULL
         )
         assert asked.wait(60)
         bench.send_signal(signal.SIGINT)

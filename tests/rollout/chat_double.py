@@ -55,7 +55,8 @@ def chatting(answer):
             self.send_response(status)
             self.send_header("Content-Length", str(len(sent)))
             self.end_headers()
-            self.wfile.write(sent)
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                self.wfile.write(sent)
 
         def log_message(self, *arguments):
             pass

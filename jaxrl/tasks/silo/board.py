@@ -51,12 +51,14 @@ class Board(Protocol):
 
     Attributes:
       about: What the system message says about the exchange.
+      about_news: What it adds where news come by themselves; empty if none ever do.
       tools: By name.
       events: Messages, or files written in a round, of each agent (`m_i`).
       transfers: Messages as delivered, or files of others as read.
     """
 
     about: str
+    about_news: str
     tools: Mapping[str, Tool]
     events: list[int]
     transfers: list[Transfer]

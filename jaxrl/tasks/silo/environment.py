@@ -12,6 +12,7 @@ from jaxrl.tasks.silo.answers import is_shallow
 from jaxrl.tasks.silo.board import NOTHING, Board, Caller, MakeBoard, Result
 from jaxrl.tasks.silo.instances import Instance
 from jaxrl.tasks.silo.prompts import (
+    NO_CALL,
     PLANNING,
     SCRATCHPAD,
     Prompt,
@@ -20,7 +21,7 @@ from jaxrl.tasks.silo.prompts import (
     system_message,
 )
 from jaxrl.tasks.silo.tools import COMMON, WAIT, failed, objection
-from jaxrl.tasks.silo.wire import REMINDER, Wire
+from jaxrl.tasks.silo.wire import Wire
 
 IGNORED = failed("turn_over", "the call came after the end of your turn")
 
@@ -118,7 +119,8 @@ class Environment:
             agent,
             self.instance.agents,
             rounds=self.rules.rounds,
-            protocol=self.board.about,
+            calls=self.rules.calls,
+            protocol=self._protocol,
             tools=self.wire.explained([*self._tools.values()]),
             hint=SCRATCHPAD if self.rules.scratchpad else "",
         )
@@ -130,6 +132,12 @@ class Environment:
             {"role": "user", "content": task},
         ]
         return Member(messages, frozenset((agent,)))
+
+    @property
+    def _protocol(self) -> str:
+        """What agents are told about the exchange."""
+        news = self.board.about_news if self.rules.push else ""
+        return f"{self.board.about} {news}".strip()
 
     @property
     def finished(self) -> bool:
@@ -208,10 +216,11 @@ class Environment:
         member.known = member.known.union(*(result.learned for result in results))
         values = [result.value for result in results]
         member.messages += self.wire.shown([*zip(calls, values, strict=True)])
+        member.turn_over |= member.calls >= self.rules.calls
         if not any(result.valid for result in results):
             member.invalid += 1
-            _note(member, REMINDER)
-        member.turn_over |= member.calls >= self.rules.calls
+            passed = ", and the round has passed" if member.turn_over else ""
+            _note(member, f"{NO_CALL}{passed}.")
 
     def _perform(self, call: ToolCall, caller: Caller) -> Result:
         member = self.members[caller.agent]
@@ -226,7 +235,9 @@ class Environment:
             member.turn_over = True
             return Result({"status": "waiting"})
         if not is_shallow(call.arguments["answer"]):
-            return Result(failed("bad_arguments", "answer is nested too deeply"))
+            return Result(
+                failed("bad_arguments", "answer is nested too deeply"), valid=False
+            )
         member.answer = call.arguments["answer"]
         member.submitted, member.informed = self.round, caller.known
         member.turn_over = True
@@ -251,7 +262,7 @@ class Environment:
                 _note(member, f"New: {json.dumps(news.value)}")
         if self.rules.reminder:
             left = self.rules.rounds - self.round + 1
-            _note(member, reminder(self.board.about, left))
+            _note(member, reminder(self._protocol, left))
 
 
 async def play(

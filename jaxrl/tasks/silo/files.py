@@ -43,7 +43,7 @@ class Files:
         self.staged: dict[str, File | None] = {}
         self.events = [0] * agents
         self.transfers: list[Transfer] = []
-        self.about = _SHARED
+        self.about, self.about_news = _SHARED, ""
         declared = (_LIST_FILES, _READ, _WRITE, _DELETE)
         self.tools: Mapping[str, Tool] = {t["function"]["name"]: t for t in declared}
         self._actions: dict[str, Action] = {

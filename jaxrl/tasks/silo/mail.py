@@ -51,6 +51,7 @@ class Mail:
         self.events = [0] * agents
         self.transfers: list[Transfer] = []
         self.about = _TO_ALL if to_all else _TO_ONE
+        self.about_news = "You are shown new messages when a round begins."
         declared = (_BROADCAST, _RECEIVE, _LIST_AGENTS) if to_all else (_SEND, _RECEIVE)
         self.tools: Mapping[str, Tool] = {t["function"]["name"]: t for t in declared}
         self._actions: dict[str, Action] = {

@@ -16,6 +16,9 @@ SCRATCHPAD = (
     "Keep notes in your replies of what you know, what you have sent and what you "
     "still need; you will see them again in later rounds."
 )
+NO_CALL = "Your reply contained no valid tool call"
+_RESULTS_LATER = "it. You see the results when the next round begins."
+_RESULTS_AT_ONCE = "your round. You see the results before you reply again."
 _TOPOLOGY = {
     "I": (
         "The best way to communicate is a star or a tree: one agent collects what the "
@@ -33,7 +36,14 @@ _TOPOLOGY = {
 
 
 def system_message(
-    agent: int, agents: int, *, rounds: int, protocol: str, tools: str, hint: str
+    agent: int,
+    agents: int,
+    *,
+    rounds: int,
+    calls: int,
+    protocol: str,
+    tools: str,
+    hint: str,
 ) -> str:
     """Who the agent is, what the team must do, and the rules of rounds.
 
@@ -41,6 +51,7 @@ def system_message(
       agent: Its id.
       agents: Size of the team.
       rounds: Number of rounds after which the run ends.
+      calls: Replies of an agent in each round, at most.
       protocol: How information is exchanged.
       tools: How tools are called.
       hint: Further advice; may be empty.
@@ -55,9 +66,10 @@ def system_message(
         "that submits nothing counts as wrong, and one that has submitted can neither "
         "send nor receive any more.",
         protocol,
-        f"There are at most {rounds} rounds. In each round every agent replies once, "
-        "all at the same time. A reply may call several tools, in order; wait and "
-        "submit_result end it. You see the results when the next round begins.",
+        f"There are at most {rounds} rounds. In each round every agent replies "
+        f"{'once' if calls == 1 else f'up to {calls} times'}, all at the same time. A "
+        "reply may call several tools, in order; wait and submit_result end "
+        f"{_RESULTS_LATER if calls == 1 else _RESULTS_AT_ONCE}",
         tools,
         hint,
     ]

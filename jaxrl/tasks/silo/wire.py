@@ -19,7 +19,6 @@ _ARGUMENT = re.compile(r"<(\w+)>(.*?)</\1>", re.DOTALL)
 _RESULT = re.compile(
     r"<tool_result>\s*<tool>.*?</tool>\s*<result>(.*?)</result>", re.DOTALL
 )
-REMINDER = "Your reply contained no valid tool call, and the round has passed."
 
 
 class Wire(Protocol):

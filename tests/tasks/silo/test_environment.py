@@ -11,7 +11,7 @@ from jaxrl.tasks.silo.environment import IGNORED, Rules, play
 from jaxrl.tasks.silo.prompts import PLANNING, SCRATCHPAD, released
 from jaxrl.tasks.silo.protocols import PROTOCOLS
 from jaxrl.tasks.silo.scoring import mended_scores
-from jaxrl.tasks.silo.wire import REMINDER, NativeWire, TextWire
+from jaxrl.tasks.silo.wire import NativeWire, TextWire
 from tests.tasks.silo.teams import (
     begun,
     call,
@@ -142,7 +142,11 @@ def test_a_wrong_call_is_a_result_and_costs_the_round(wrong, error):
     run = begun("I-01", 2)
     run.step({0: Reply("", (wrong,)), 1: WAIT})
     assert results(run, 0)[0]["error"] == error
-    assert run.members[0].messages[-1]["content"].endswith(REMINDER)
+    assert (
+        run.members[0]
+        .messages[-1]["content"]
+        .endswith("Your reply contained no valid tool call, and the round has passed.")
+    )
     assert [member.invalid for member in run.members] == [1, 0]
     assert (run.round, run.acting) == (2, [0, 1])
 
@@ -160,7 +164,7 @@ def test_an_answer_nested_beyond_reason_is_refused():
     run = begun("I-01", 2)
     run.step({0: call("submit_result", answer=answer), 1: WAIT})
     assert results(run, 0)[0]["error"] == "bad_arguments"
-    assert run.members[0].submitted is None
+    assert (run.members[0].submitted, run.members[0].invalid) == (None, 1)
 
 
 def test_what_is_read_is_known_from_the_next_reply_on():
@@ -204,6 +208,40 @@ def test_several_replies_in_a_round_see_results_but_no_new_messages():
     assert (run.acting, contents(results(run, 1)[2])) == ([1], ["hello"])
     run.step({1: call("submit_result", answer=1)})
     assert (run.round, run.acting) == (3, [0])
+
+
+@pytest.mark.parametrize(
+    ("calls", "told"),
+    [
+        (1, ("replies once, all", "end it. You see the results when the next round")),
+        (2, ("replies up to 2 times, all", "end your round. You see the results bef")),
+    ],
+)
+def test_agents_are_told_how_often_they_may_reply(calls, told):
+    run = begun("I-01", 2, rules=Rules(calls=calls))
+    for part in told:
+        assert part in run.observation(0)[0][0]["content"]
+
+
+def test_a_reply_without_a_call_ends_the_round_only_if_it_was_the_last():
+    run = begun("I-01", 2, rules=Rules(calls=2))
+    run.step({0: Reply("Hm."), 1: WAIT})
+    assert run.observation(0)[0][-1]["content"].endswith("no valid tool call.")
+    run.step({0: Reply("Hm.")})
+    assert run.observation(0)[0][-1]["content"].endswith("the round has passed.")
+
+
+@pytest.mark.parametrize(
+    ("push", "protocol", "told"),
+    [(False, "p2p", False), (True, "p2p", True), (True, "sfs", False)],
+)
+def test_agents_are_told_whether_messages_come_by_themselves(push, protocol, told):
+    run = begun("I-01", 2, protocol=protocol, rules=Rules(push=push))
+    assert ("when a round begins." in _exchange(run)) == told
+
+
+def _exchange(run):
+    return run.observation(0)[0][0]["content"].split("There are at most")[0]
 
 
 def test_a_plan_comes_before_the_first_round():
