@@ -45,6 +45,21 @@ def decode_plan(shape: SamplerShape, sampling: Sampling) -> DecodePlan:
     )
 
 
+class Stops(NamedTuple):
+    """What ends a response beside the stop tokens of `Sampling`.
+
+    Attributes:
+      tokens: Ids.
+      strings: Texts, at the token that completes them.
+    """
+
+    tokens: frozenset[int] = frozenset()
+    strings: tuple[str, ...] = ()
+
+
+NO_STOPS = Stops()
+
+
 @dataclasses.dataclass(eq=False)
 class Row:
     """One response in the making; `name` names its noise."""
@@ -52,6 +67,7 @@ class Row:
     name: int
     limit: int
     drawn_from: Distribution = FULL
+    stops: Stops = NO_STOPS
     tokens: list[int] = dataclasses.field(default_factory=list)
     logp: list[float] = dataclasses.field(default_factory=list)
     finished: bool = False
@@ -117,6 +133,7 @@ class Session:
         names: Sequence[int],
         limit: int | None = None,
         drawn_from: Distribution = FULL,
+        stops: Stops | None = None,
     ) -> list[Row]:
         """Ask for responses to a prompt.
 
@@ -125,13 +142,17 @@ class Session:
           names: Of the noise of each response; unique within a session.
           limit: Longest response; None takes that of `sampling`.
           drawn_from: In a mixed session, what the responses are drawn from.
+          stops: What ends them; None takes the strings of `sampling`. Strings need a
+            sampler that can decode.
 
         Returns:
           A row for each response, which is not live any more once it is complete.
           Setting `live` to False withdraws it.
         """
         limit = self.sampling.max_new_tokens if limit is None else limit
-        rows = [Row(name, limit, drawn_from) for name in names]
+        if stops is None:
+            stops = Stops(strings=self.sampling.stop_strings)
+        rows = [Row(name, limit, drawn_from, stops) for name in names]
         # A group larger than a slot takes several slots.
         for start in range(0, len(rows), self.engine.shape.samples):
             members = rows[start : start + self.engine.shape.samples]
@@ -267,25 +288,29 @@ class Session:
             row.tokens += tokens[:count].tolist()
             row.logp += logp[:count].tolist()
             row.finished = row.tokens[-1] in stops
-            if self.sampling.stop_strings:
-                self._stop_at_string(row, int(count))
+            if any(row.stops):
+                self._stop(row, int(count))
             full = len(row.tokens) >= row.limit
             row.live = not (row.finished or full)
         return int(drawn[2].max())
 
-    def _stop_at_string(self, row: Row, new: int) -> None:
-        """Cut a row behind the first token that completes a stop string."""
-        decode = self.engine.decode
-        assert decode is not None
-        strings = self.sampling.stop_strings
-        if not any(string in decode(row.tokens) for string in strings):
-            return
-        for length in range(len(row.tokens) - new + 1, len(row.tokens) + 1):
-            text = decode(row.tokens[:length])
-            if any(string in text for string in strings):
-                row.tokens, row.logp = row.tokens[:length], row.logp[:length]
-                row.finished = True
-                return
+    def _stop(self, row: Row, new: int) -> None:
+        """Cut a row behind the first of its new tokens that one of its stops ends."""
+        lengths = range(len(row.tokens) - new + 1, len(row.tokens) + 1)
+        ends = [n for n in lengths if row.tokens[n - 1] in row.stops.tokens]
+        # Most rows hold no such text: look once before looking where it ends.
+        if row.stops.strings and self._holds(row, len(row.tokens)):
+            ends.append(next(n for n in lengths if self._holds(row, n)))
+        if ends:
+            end = min(ends)
+            row.tokens, row.logp = row.tokens[:end], row.logp[:end]
+            row.finished = True
+
+    def _holds(self, row: Row, length: int) -> bool:
+        """Whether so many tokens hold a stop string."""
+        assert self.engine.decode is not None
+        text = self.engine.decode(row.tokens[:length])
+        return any(string in text for string in row.stops.strings)
 
     def _merge(self, block: Block, steps: int) -> None:
         """Append the block to the cache; make room by growing it or by shifting out."""

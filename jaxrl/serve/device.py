@@ -1,21 +1,18 @@
 """The main thread of a server: jobs to rows of a session, block by block."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from http import HTTPStatus
 
-from jaxrl.rollout.session import Row, Session
+from jaxrl.rollout.session import Session
 from jaxrl.serve.errors import RequestError
 from jaxrl.serve.jobs import Call, Job, Jobs, Progress
 from jaxrl.types import Params
-
-Decode = Callable[[Sequence[int]], str]
 
 
 def work(
     jobs: Jobs,
     open_session: Callable[[], Session],
     params: Callable[[], Params],
-    decode: Decode,
     ended: Callable[[], bool],
 ) -> None:
     """Draw what is asked until the server is to end; what was begun is finished.
@@ -24,7 +21,6 @@ def work(
       jobs: What is asked.
       open_session: Opens a mixed session.
       params: The policy that a session opened now draws from.
-      decode: Token ids to text, for stop strings.
       ended: Whether to end.
     """
     session, later, live = open_session(), list[Job](), list[_Live]()
@@ -47,7 +43,7 @@ def work(
             if session.busy:
                 session.advance()
             for one in live:
-                jobs.release(one.tell(decode))
+                jobs.release(one.tell())
             live = [one for one in live if one.open]
     except BaseException:
         jobs.close("the server has failed")
@@ -65,11 +61,13 @@ class _Live:
 
     def __init__(self, job: Job, session: Session):
         self.job = job
-        self._rows = session.submit(job.prompt, job.names, job.limit, job.drawn_from)
+        self._rows = session.submit(
+            job.prompt, job.names, job.limit, job.drawn_from, job.stops
+        )
         self._told, self._version = [0] * len(self._rows), session.engine.version
         self.open: set[int] = {*range(len(self._rows))}
 
-    def tell(self, decode: Decode) -> int:
+    def tell(self) -> int:
         """Hand on what is new; returns how many answers are done with."""
         if self.job.cancelled:
             for row in self._rows:
@@ -82,7 +80,6 @@ class _Live:
             row, start = self._rows[index], self._told[index]
             if len(row.tokens) == start:
                 continue
-            stop(row, start, self.job, decode)
             self._told[index] = len(row.tokens)
             new = row.tokens[start:], row.logp[start:]
             self.job.tell(
@@ -92,33 +89,3 @@ class _Live:
                 self.open.discard(index)
                 count += 1
         return count
-
-
-def stop(row: Row, start: int, job: Job, decode: Decode) -> None:
-    """End a row behind the first of its new tokens that a stop of its job ends it at.
-
-    Args:
-      row: With new tokens.
-      start: Of the new ones.
-      job: Says what ends it.
-      decode: Token ids to text.
-    """
-
-    def ends(length: int) -> bool:
-        if row.tokens[length - 1] in job.stop_tokens:
-            return True
-        if not job.stop_strings:
-            return False
-        text = decode(row.tokens[:length])
-        return any(string in text for string in job.stop_strings)
-
-    whole = bool(job.stop_strings) and any(
-        string in decode(row.tokens) for string in job.stop_strings
-    )
-    if not whole and job.stop_tokens.isdisjoint(row.tokens[start:]):
-        return
-    for length in range(start + 1, len(row.tokens) + 1):
-        if ends(length):
-            row.tokens, row.logp = row.tokens[:length], row.logp[:length]
-            row.finished, row.live = True, False
-            return

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxrl.rollout.session import NO_STOPS, Stops
 from jaxrl.serve.errors import RequestError
 from jaxrl.truncation import Distribution
 
@@ -59,8 +60,7 @@ class Job:
       names: Of the noise of each answer.
       limit: Longest answer, tokens.
       drawn_from: Temperature, top-k and top-p.
-      stop_tokens: That end an answer, beside the checkpoint's.
-      stop_strings: Texts that do.
+      stops: What ends an answer, beside the checkpoint's stop tokens.
       cancelled: Set where nobody waits any more.
     """
 
@@ -68,8 +68,7 @@ class Job:
     names: Sequence[int]
     limit: int
     drawn_from: Distribution
-    stop_tokens: frozenset[int] = frozenset()
-    stop_strings: tuple[str, ...] = ()
+    stops: Stops = NO_STOPS
     cancelled: bool = False
 
     def __post_init__(self) -> None:

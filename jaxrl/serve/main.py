@@ -146,9 +146,7 @@ def prepare(checkpoint: Path, options: Options) -> Server:
     scorer.compile()
     open_session = partial(sampler.open, sampling, (0,), mixed=True)
     app = _app(service, options, key, sampler, read, model.config)
-    return Server(
-        name, app, partial(work, jobs, open_session, lambda: sampler.params, decode)
-    )
+    return Server(name, app, partial(work, jobs, open_session, lambda: sampler.params))
 
 
 def sizes(options: Options, max_positions: int) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from jaxrl.rollout.dialogue import Language
+from jaxrl.rollout.session import Stops
 from jaxrl.rollout.types import Completion
 from jaxrl.serve.answers import Decode
 from jaxrl.serve.errors import wrong
@@ -75,8 +76,7 @@ class Service:
             [noise_name(options.seed, first + i) for i in range(options.count)],
             limit,
             options.drawn_from,
-            options.stop_tokens,
-            options.stop_strings,
+            Stops(options.stop_tokens, options.stop_strings),
         )
         self.jobs.put(job)
         return job
