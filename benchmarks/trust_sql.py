@@ -13,8 +13,6 @@ written anew from it.
 import argparse
 import json
 import os
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 from statistics import mean
@@ -23,11 +21,12 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.report import put_between  # noqa: E402
+from benchmarks.seeds import spread, trained  # noqa: E402
 from jaxrl.data.sources import problems  # noqa: E402
 from jaxrl.overrides import load  # noqa: E402
 from jaxrl.playing import play  # noqa: E402
 from jaxrl.quickstart import write_policy  # noqa: E402
-from jaxrl.small_sql import ARCHITECTURE, small_tokenizer  # noqa: E402
+from jaxrl.small.sql import ARCHITECTURE, small_tokenizer  # noqa: E402
 from jaxrl.tasks.sql.small import write_small  # noqa: E402
 
 RUNS = Path("runs/trust_sql")
@@ -40,23 +39,13 @@ EVERY = 2
 """One in so many held-out questions is asked."""
 
 
-def train(config: str, run: str, seed: int) -> Path:
-    """Train, unless it is done; returns the run's directory."""
-    if not (RUNS / run / "model").exists():
-        shutil.rmtree(RUNS / run, ignore_errors=True)
-        words = ("--name", run, "--seed", str(seed), "--logging.progress", "False")
-        command = [sys.executable, "-m", "jaxrl", "train", f"configs/{config}.py"]
-        subprocess.run([*command, *words], check=True)
-    return RUNS / run
-
-
 def prepare() -> dict:
     """Make what is missing of schemas and start; say how good the start is."""
     if not (RUNS / "schemas").exists():
         write_small(RUNS / "schemas", seed=0)
     if not (RUNS / "policy").exists():
         write_policy(RUNS / "policy", ARCHITECTURE, small_tokenizer(), seed=0)
-    return measured(train(START, START, 0))
+    return measured(trained(RUNS, START, START, 0))
 
 
 def measured(run: Path) -> dict:
@@ -94,14 +83,6 @@ def table(results: dict) -> str:
     return "\n".join(lines)
 
 
-def spread(shares: list[float]) -> str:
-    """Mean, and lowest to highest, in percent."""
-    shown = f"{100 * mean(shares):.1f} %"
-    if len(shares) == 1:
-        return shown
-    return f"{shown} ({100 * min(shares):.1f} to {100 * max(shares):.1f})"
-
-
 def write(results: dict) -> None:
     """Keep the results, and put the table between its marks in configs/README.md."""
     RESULTS.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
@@ -127,7 +108,7 @@ def main() -> None:
     results = {"start": start, "runs": {name: {} for name in CONFIGS}}
     for seed in options.seeds:
         for name in CONFIGS:
-            found = measured(train(name, f"{name}-{seed}", seed))
+            found = measured(trained(RUNS, name, f"{name}-{seed}", seed))
             results["runs"][name][str(seed)] = found
             write(results)
             print(f"{name}, seed {seed}: {found}", flush=True)

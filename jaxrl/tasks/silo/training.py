@@ -11,7 +11,7 @@ from jaxrl.rollout.environment import Judged, Outcome, TrainedPolicy
 from jaxrl.rollout.types import Message, Problem
 from jaxrl.tasks.silo.board import MakeBoard
 from jaxrl.tasks.silo.environment import Environment, Rules, play
-from jaxrl.tasks.silo.instances import MENDED, make_instance
+from jaxrl.tasks.silo.instances import MENDED, Instance, make_instance
 from jaxrl.tasks.silo.metrics import cost_of, failings_of
 from jaxrl.tasks.silo.scoring import mended_scores
 from jaxrl.tasks.silo.wire import Wire
@@ -48,6 +48,13 @@ def problems(tasks: Sequence[str], instances: int, *, seed: int = 0) -> list[Pro
     ]
 
 
+def instance_of(problem: Problem, agents: int) -> Instance:
+    """The instance of a problem from `problems`, for a team of so many agents."""
+    task = MENDED[problem.extra["task"]]
+    rng = random.Random(problem.extra["seed"])
+    return make_instance(task, *task.draw(rng, agents))
+
+
 @dataclasses.dataclass(frozen=True)
 class SiloTeam:
     """A team of Silo-Bench; as `environment.Play`.
@@ -69,9 +76,7 @@ class SiloTeam:
         self, problem: Problem, agents: Mapping[str, ChatAgent]
     ) -> Outcome:
         """Play an episode."""
-        task = MENDED[problem.extra["task"]]
-        rng = random.Random(problem.extra["seed"])
-        instance = make_instance(task, *task.draw(rng, len(agents)))
+        instance = instance_of(problem, len(agents))
         run = Environment(instance, self.protocol, self.wire, self.rules)
         team = [_Silenced(agents[_seat(agent)]) for agent in range(instance.agents)]
         await play(run, team, limit=asyncio.Semaphore(instance.agents))

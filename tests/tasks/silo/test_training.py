@@ -1,7 +1,6 @@
 """Teams of Silo-Bench whose agents are the policy that is trained."""
 
 import asyncio
-import random
 
 import pytest
 
@@ -20,10 +19,15 @@ from jaxrl.rollout.environment import Environment, TrainedPolicy, plain
 from jaxrl.rollout.tool_calls import Parsed
 from jaxrl.tasks.silo.agents import SCRIPTED
 from jaxrl.tasks.silo.environment import Rules
-from jaxrl.tasks.silo.instances import MENDED, make_instance
 from jaxrl.tasks.silo.protocols import PROTOCOLS
 from jaxrl.tasks.silo.scripted import Seat
-from jaxrl.tasks.silo.training import CHANNELS, SiloTeam, problems, seats
+from jaxrl.tasks.silo.training import (
+    CHANNELS,
+    SiloTeam,
+    instance_of,
+    problems,
+    seats,
+)
 from jaxrl.tasks.silo.wire import NativeWire
 from jaxrl.train import train
 from tests import tiny
@@ -32,15 +36,9 @@ ROUNDS = 4
 TEAM = SiloTeam(PROTOCOLS["bp"], NativeWire(), Rules(rounds=ROUNDS))
 
 
-def instance(problem, agents):
-    task = MENDED[problem.extra["task"]]
-    drawn = task.draw(random.Random(problem.extra["seed"]), agents)
-    return make_instance(task, *drawn)
-
-
 def team(problem, *scripts):
     """A seat for each of some scripts."""
-    drawn = instance(problem, len(scripts))
+    drawn = instance_of(problem, len(scripts))
     return {
         f"agent_{i}": SCRIPTED[script](Seat(drawn, i, "bp", NativeWire(), ROUNDS))
         for i, script in enumerate(scripts)
@@ -99,7 +97,7 @@ def test_problems_differ_in_task_and_seed():
         ("I-05", 8),
     ]
     assert len({p.id for p in found}) == 4
-    assert instance(found[0], 2).shards != instance(found[2], 2).shards
+    assert instance_of(found[0], 2).shards != instance_of(found[2], 2).shards
     with pytest.raises(UserError, match=r"tasks has I-99; give some of I-01"):
         problems(["I-01", "I-99"], 1)
 

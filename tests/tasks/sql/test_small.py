@@ -14,7 +14,8 @@ from jaxrl.data.sources import demonstrations, problems
 from jaxrl.errors import UserError
 from jaxrl.rollout.chat import LimitReached
 from jaxrl.rollout.types import Failure
-from jaxrl.small_sql import ARCHITECTURE, UNKNOWN, small_tokenizer
+from jaxrl.small.phrases import UNKNOWN
+from jaxrl.small.sql import ARCHITECTURE, small_tokenizer
 from jaxrl.tasks.sql import small
 from jaxrl.tasks.sql.agents import ScriptedAgent
 from jaxrl.tasks.sql.databases import STYLES

@@ -6,18 +6,16 @@ be learnt is which of the words in sight belongs where.
 """
 
 import dataclasses
-import re
 from collections.abc import Iterable
 
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from jaxrl import quickstart
+from jaxrl.small.phrases import EOS, phrase_tokenizer
 from jaxrl.tasks.sql import protocol, slips
 from jaxrl.tasks.sql.databases import STYLES
 from jaxrl.tasks.sql.words import KINDS, NUMBERS, TABLES, VALUES
 
-PAD, EOS, UNKNOWN = "<pad>", "<eos>", "<unk>"
 ASKED, TOLD, REPLY = "<asked>", "<told>", "<reply>"
 
 SCHEMA_LINES, RESULT_LINES = 8, 3
@@ -58,26 +56,9 @@ ARCHITECTURE = dataclasses.replace(
 
 
 def small_tokenizer() -> PreTrainedTokenizerFast:
-    """Phrases and words as tokens, and single characters for all else."""
-    special = [PAD, EOS, UNKNOWN, ASKED, TOLD, REPLY]
-    texts = sorted({*_phrases(), *_words()}, key=lambda text: (-len(text), text))
-    characters = [chr(code) for code in range(32, 127)] + ["\n", "\t"]
-    words = dict.fromkeys([*special, *texts, *characters])
-    tokenizer = Tokenizer(
-        models.WordLevel({word: i for i, word in enumerate(words)}, unk_token=UNKNOWN)
-    )
-    # Of several alternatives, the first is taken: the longest.
-    pattern = "|".join([*map(re.escape, texts), "(?m:.)"])
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), "isolated")
-    tokenizer.decoder = decoders.Fuse()
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token=PAD,
-        eos_token=EOS,
-        unk_token=UNKNOWN,
-        additional_special_tokens=special[3:],
-        chat_template=CHAT_TEMPLATE,
-    )
+    """Phrases and words as tokens."""
+    marks = (ASKED, TOLD, REPLY)
+    return phrase_tokenizer([*_phrases(), *_words()], marks, CHAT_TEMPLATE)
 
 
 def _phrases() -> Iterable[str]:

@@ -1,0 +1,1 @@
+"""Small policies that start from nothing: their words, templates and sizes."""
