@@ -1,16 +1,21 @@
 """GiGPO and GRPO on generated text games: what they start from, and who wins more.
 
-    python benchmarks/text_game.py --prepare          # games and a policy, 2 minutes
-    python benchmarks/text_game.py --seeds 0 1 2      # both methods
+    python benchmarks/text_game.py --prepare      # games, and the warmed-up start
+    python benchmarks/text_game.py --seeds 0 1 2  # all runs, one after another
 
-Both play equally many episodes. The policy begins as one that says the number of any
-command, whatever it reads: supervised learning on replies that were drawn at random.
-What was measured goes to benchmarks/results/text_game.json.
+Both play equally many episodes, and are compared after equally many steps of the
+environment. The policy begins as one that says the number of any command, and seldom of
+one that helps. Finished runs in runs/text_game are kept; remove it to begin anew. What
+was measured goes to benchmarks/results/text_game.json; the table in configs/README.md
+is written anew from it.
 """
 
 import argparse
+import bisect
 import dataclasses
+import itertools
 import json
+import os
 import random
 import re
 import shutil
@@ -25,7 +30,9 @@ from transformers import PreTrainedTokenizerFast
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from configs import text_game, text_game_grpo  # noqa: E402  found from anywhere
+from benchmarks.report import put_between  # noqa: E402
+from benchmarks.seeds import spread, trained  # noqa: E402
+from configs import text_game  # noqa: E402
 from jaxrl import quickstart  # noqa: E402
 from jaxrl.config import (  # noqa: E402
     CheckpointConfig,
@@ -37,27 +44,37 @@ from jaxrl.config import (  # noqa: E402
 )
 from jaxrl.methods.sft import Sft  # noqa: E402
 from jaxrl.metrics import read_lines  # noqa: E402
+from jaxrl.playing import play  # noqa: E402
 from jaxrl.rollout.types import SEAT, Problem  # noqa: E402
 from jaxrl.tasks.adapters.textworld import write_games  # noqa: E402
 from jaxrl.train import train  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results" / "text_game.json"
-CONFIGS = {"gigpo": text_game.config, "grpo": text_game_grpo.config}
+README = ROOT / "configs" / "README.md"
+BEGIN, END = "<!-- text_game: begin -->", "<!-- text_game: end -->"
+FOLDER = text_game.FOLDER
+CONFIGS, PARTS = ("text_game_grpo", "text_game"), ("trained", "new")
 SPECIAL = ("<pad>", "<eos>", "<unk>")
-COMMAND = re.compile(r"^(\d+) ", re.MULTILINE)
-EPISODES = 12
+COMMAND = re.compile(r"^(\d+) (.*)$", re.MULTILINE)
+EPISODES, RIGHT = 8, 0.1
+"""For the start: episodes of each game, and how many of their commands are right."""
 LAST = 10
-"""Steps over which the share of quests that are won is averaged."""
+"""Updates over which the share of games that are won is averaged."""
+PLAYED = 4
+"""Times that each game is played afterwards."""
 
 
-def played_at_random(seed: int) -> Iterator[Problem]:
-    """States that random commands lead to, with the number of any of their commands."""
+def demonstrations(seed: int) -> Iterator[Problem]:
+    """What agents see who often give any command, and the number that they say."""
     rng = random.Random(seed)
     for problem in text_game.GAMES * EPISODES:
         game = text_game.TEXT_WORLD(problem)
         seen = game.reset()[SEAT]
         for turn in range(text_game.TURNS):
-            number = rng.choice(COMMAND.findall(seen.text))
+            commands = dict(map(reversed, COMMAND.findall(seen.text)))
+            number = rng.choice([*commands.values()])
+            if rng.random() < RIGHT:
+                number = commands.get(game.solution[0], number)
             shown = text_game.text([{"content": seen.text}], (), True)
             yield Problem(f"{problem.id} {turn} {rng.random()}", shown, number)
             seen = game.step({SEAT: number})[SEAT]
@@ -89,11 +106,12 @@ def word_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
 
 
 def prepare() -> None:
-    """Write games, a random policy, and the policy that says any command's number."""
-    folder = text_game.FOLDER
-    write_games(text_game.GAMES, text_game.SIZE)
-    demonstrations = [*played_at_random(seed=0)]
-    tokenizer = word_tokenizer([str(problem.prompt) for problem in demonstrations])
+    """Make what is missing of games and start."""
+    write_games([*text_game.GAMES, *text_game.HELD_OUT], text_game.SIZE)
+    if (FOLDER / "warmup" / "model").exists():
+        return
+    shown = [*demonstrations(seed=0)]
+    tokenizer = word_tokenizer([str(problem.prompt) for problem in shown])
     architecture = dataclasses.replace(
         quickstart.ARCHITECTURE,
         vocab_size=-(-len(tokenizer) // 8) * 8,
@@ -103,61 +121,106 @@ def prepare() -> None:
         mlp_size=128,
         max_positions=256,
     )
-    quickstart.write_policy(folder / "policy", architecture, tokenizer, seed=0)
-    shutil.rmtree(folder / "warmup", ignore_errors=True)
+    quickstart.write_policy(FOLDER / "policy", architecture, tokenizer, seed=0)
+    shutil.rmtree(FOLDER / "warmup", ignore_errors=True)
     warmup = RunConfig(
         name="warmup",
-        data=Demonstrations(demonstrations, batch_size=32),
+        data=Demonstrations(shown, batch_size=32),
         method=Sft(),
-        model=ModelConfig(path=folder / "policy"),
-        optimizer=OptimizerConfig(learning_rate=3e-3, warmup_steps=5),
+        model=ModelConfig(path=FOLDER / "policy"),
+        optimizer=OptimizerConfig(
+            learning_rate=2e-3, schedule="cosine", warmup_steps=20, b2=0.99
+        ),
         checkpoint=CheckpointConfig(every=0),
         logging=LoggingConfig(transcripts=0, progress=False),
-        steps=60,
-        output=folder,
+        steps=200,
+        output=FOLDER,
     )
     train(warmup)
 
 
-def measured(name: str, seed: int, steps: int) -> dict[str, float]:
-    """Train one method, and say how many quests it wins at first and at last."""
-    config = dataclasses.replace(
-        CONFIGS[name],
-        name=f"{name}-{seed}",
-        seed=seed,
-        steps=steps,
-        checkpoint=CheckpointConfig(every=0),
-        logging=LoggingConfig(progress=False),
-    )
-    shutil.rmtree(config.directory, ignore_errors=True)
-    rows = read_lines(train(config).directory / "metrics.jsonl")
-    episodes = config.data.prompts_per_step * config.data.samples_per_prompt
-    won = [row["won"] for row in rows]
+def measured(name: str, seed: int) -> dict:
+    """Train with one method, unless it is done; returns what a run reached.
+
+    `won` and `environment_steps` are of each step of training, the latter in total up
+    to it; `played` are shares of games that its end wins as it samples.
+    """
+    run = trained(FOLDER, name, f"{name}-{seed}", seed)
+    rows = read_lines(run / "metrics.jsonl")
+    data = text_game.config.data
+    episodes = data.prompts_per_step * data.samples_per_prompt
+    turns = itertools.accumulate(row["turns"] * episodes for row in rows)
     return {
-        "first": statistics.mean(won[:LAST]),
-        "last": statistics.mean(won[-LAST:]),
-        "environment_steps": sum(row["turns"] for row in rows) * episodes,
-        "invalid_last": statistics.mean(r["invalid_actions"] for r in rows[-LAST:]),
+        "won": [row["won"] for row in rows],
+        "environment_steps": [*turns],
+        "played": played(run),
     }
 
 
+def played(run: Path) -> dict[str, float]:
+    """Shares of games won, of those that were trained on and of new ones."""
+    return {
+        part: statistics.mean(
+            episode.numbers["won"]
+            for episode in play(text_game.config, run, asked * PLAYED, temperature=1.0)
+        )
+        for part, asked in (("trained", text_game.GAMES), ("new", text_game.HELD_OUT))
+    }
+
+
+def table(results: dict) -> str:
+    """The results in Markdown, where all runs have taken equally many steps."""
+    runs = [run for name in CONFIGS for run in results["runs"][name].values()]
+    steps = min(run["environment_steps"][-1] for run in runs)
+    lines = [
+        f"| config | won at first | won at {steps:,.0f} environment steps | played at "
+        "the end: trained games | new games | seeds |",
+        "|---|---|---|---|---|---|",
+        f"| the start | | | {spread([results['start']['trained']])} | "
+        f"{spread([results['start']['new']])} | 1 |",
+    ]
+    for name in CONFIGS:
+        found = [*results["runs"][name].values()]
+        cells = [
+            spread([statistics.mean(run["won"][:LAST]) for run in found]),
+            spread([won_at(run, steps) for run in found]),
+            *(spread([run["played"][part] for run in found]) for part in PARTS),
+        ]
+        lines.append(f"| `{name}.py` | {' | '.join(cells)} | {len(found)} |")
+    return "\n".join(lines)
+
+
+def won_at(run: dict, steps: float) -> float:
+    """Share of games won in the last updates before so many environment steps."""
+    end = bisect.bisect_right(run["environment_steps"], steps)
+    return statistics.mean(run["won"][max(0, end - LAST) : end])
+
+
 def main() -> None:
-    """Prepare, or train both methods with some seeds and print what each reached."""
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--prepare", action="store_true")
-    arguments.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    arguments.add_argument("--steps", type=int, default=text_game.config.steps)
-    given = arguments.parse_args()
-    if given.prepare:
-        prepare()
+    """Do what the command line says."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--prepare", action="store_true", help="make games and the start, no more"
+    )
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[0, 1, 2], help="default: 0 1 2"
+    )
+    options = parser.parse_args()
+    os.chdir(ROOT)
+    prepare()
+    if options.prepare:
         return
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    for seed in given.seeds:
+    results = {"start": played(FOLDER / "warmup"), "runs": {n: {} for n in CONFIGS}}
+    for seed in options.seeds:
         for name in CONFIGS:
-            found = measured(name, seed, given.steps) | {"steps": given.steps}
-            results.setdefault(name, {})[str(seed)] = found
-            RESULTS.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
-            print(f"{name:<6} seed {seed}: {found}", flush=True)
+            results["runs"][name][str(seed)] = measured(name, seed)
+            print(
+                f"{name}, seed {seed}: {results['runs'][name][str(seed)]}", flush=True
+            )
+        RESULTS.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
+        put_between(README, BEGIN, END, table(results))
 
 
 if __name__ == "__main__":

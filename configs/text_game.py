@@ -16,6 +16,7 @@ Expected: see configs/README.md, also for what was run.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from jaxrl.config import ModelConfig, OptimizerConfig, Rollouts, RunConfig
 from jaxrl.methods.gigpo import GiGpo
@@ -33,10 +34,30 @@ from jaxrl.tasks.adapters.textworld import (
 )
 
 FOLDER = Path("runs/text_game")
-GAMES = games(FOLDER / "games", 8)
+GAMES = games(FOLDER / "games", 48)
+HELD_OUT = games(FOLDER / "games", 32, first=1000)
 SIZE = Size(rooms=2, objects=2, quest_length=2)
 TURNS = 6
-TEXT_WORLD = TextWorld(tell=as_it_is, choose=by_number)
+IDLE = ("examine", "inventory", "look")
+"""Commands that change nothing, and tell nothing that isn't shown."""
+
+
+def useful(commands: Sequence[str]) -> list[str]:
+    """The commands that change something."""
+    return [command for command in commands if command.split()[0] not in IDLE]
+
+
+def tell(state: Any, begins: bool) -> str:
+    """All that matters now, with the useful commands in numbers."""
+    return as_it_is(state, begins, useful(state.admissible_commands))
+
+
+def choose(said: str, commands: Sequence[str]) -> str:
+    """Read the number of a useful command."""
+    return by_number(said, useful(commands))
+
+
+TEXT_WORLD = TextWorld(tell=tell, choose=choose)
 TASK = SteppedTask(TEXT_WORLD, turns=TURNS, show=latest, invalid_reward=-0.1)
 
 
@@ -50,9 +71,9 @@ config = RunConfig(
     name="text_game",
     data=Rollouts(
         GAMES,
-        prompts_per_step=4,
+        prompts_per_step=8,
         samples_per_prompt=8,
-        max_prompt_tokens=192,
+        max_prompt_tokens=224,
         max_new_tokens=2,
         environment=Environment(
             plain(TASK),
@@ -64,7 +85,13 @@ config = RunConfig(
     ),
     method=GiGpo(kl_coef=0.0),
     model=ModelConfig(path=FOLDER / "warmup" / "model"),
-    optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=5, micro_batches=4),
+    optimizer=OptimizerConfig(
+        learning_rate=1e-3,
+        schedule="linear",
+        warmup_steps=5,
+        b2=0.99,
+        micro_batches=4,
+    ),
     steps=60,
     output=FOLDER,
 )

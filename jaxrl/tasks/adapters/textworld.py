@@ -19,6 +19,7 @@ _REQUESTED = (
     "lost",
     "max_score",
     "objective",
+    "policy_commands",
     "won",
 )
 _PROMPT = re.compile(r"\n>[^\n]*\Z")
@@ -97,15 +98,16 @@ def as_told(state: Any, begins: bool) -> str:
     return _tidy([*told, f"Commands: {commands}."])
 
 
-def as_it_is(state: Any, begins: bool) -> str:
+def as_it_is(state: Any, begins: bool, commands: Sequence[str] | None = None) -> str:
     """All that matters now, for agents that are shown nothing else.
 
     Args:
       state: Of the game.
       begins: Makes no difference.
+      commands: To be numbered; None takes all.
     """
     del begins
-    numbered = enumerate(state.admissible_commands, 1)
+    numbered = enumerate(commands or state.admissible_commands, 1)
     commands = "\n".join(f"{number} {command}" for number, command in numbered)
     return _tidy([state.objective, state.description, state.inventory, commands])
 
@@ -216,6 +218,11 @@ class TextWorldEpisode:
         with _PARSER:
             self._state, _, _ = self._game.step(command)
         return self._shown(begins=False)
+
+    @property
+    def solution(self) -> Sequence[str]:
+        """Commands that win from here, for demonstrations."""
+        return self._state.policy_commands
 
     def close(self) -> None:
         """See `Stepped`."""
