@@ -180,32 +180,30 @@ def write_summary(path: Path, summary: Mapping[str, Any]) -> None:
 
 def transcript(
     problem: Problem,
-    responses: Sequence[str],
-    rewards: Sequence[float | Failure],
+    turns: Sequence[tuple[str, str]],
+    reward: float | Failure,
     *,
     heading: str,
 ) -> str:
-    """One problem and its responses as Markdown; nothing in them is interpreted.
+    """An episode as one agent saw it, in Markdown; nothing in it is interpreted.
 
     Args:
       problem: What was asked.
-      responses: Texts, in any number.
-      rewards: One for each response.
+      turns: What the agent read since its last turn, and what it said.
+      reward: Of the episode.
       heading: Where the transcript comes from, for example the step.
     """
-    prompt = problem.prompt
-    if not isinstance(prompt, str):
-        prompt = "\n".join(f"[{m['role']}] {m['content']}" for m in prompt)
-    parts = [f"## {heading}: {problem.id}", "Prompt:", _fenced(prompt)]
-    parts += [f"Expected answer: `{problem.answer}`"]
-    for response, reward in zip(responses, rewards, strict=True):
-        judged = (
-            f"{reward.kind}: {reward.message}"
-            if isinstance(reward, Failure)
-            else f"{reward:g}"
-        )
-        parts += [f"Response, reward {judged}:", _fenced(response)]
-    return "\n\n".join(parts) + "\n\n"
+    parts = [f"## {heading}: {problem.id}"]
+    if problem.answer is not None:
+        parts += [f"Expected answer: `{problem.answer}`"]
+    for told, said in turns:
+        parts += ["Read:", _fenced(told), "Said:", _fenced(said)]
+    judged = (
+        f"{reward.kind}: {reward.message}"
+        if isinstance(reward, Failure)
+        else f"{reward:g}"
+    )
+    return "\n\n".join([*parts, f"Reward: {judged}"]) + "\n\n"
 
 
 def _fenced(text: str) -> str:

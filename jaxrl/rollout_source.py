@@ -3,7 +3,7 @@
 import dataclasses
 import os
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -23,7 +23,7 @@ from jaxrl.rollout.runner import Runner, statistics
 from jaxrl.rollout.shaping import shape_rewards
 from jaxrl.rollout.sharing import Allocator
 from jaxrl.rollout.stored import from_text, to_text
-from jaxrl.rollout.types import Episode, Problem
+from jaxrl.rollout.types import Episode, Problem, Trace
 from jaxrl.source import Values
 from jaxrl.types import Batch, Pairs, Params
 
@@ -174,11 +174,23 @@ class RolloutSource:
         shown = []
         for episode in episodes:
             trace = episode.traces[0]
-            said = [self._policy.decode(t.completion.tokens) for t in trace.turns]
+            heading = f"Step {step + 1}"
+            if len(episode.traces) > 1:
+                heading += f", {trace.agent} of {len(episode.traces)} agents"
             reward = trace.failure or sum(trace.rewards)
-            heading, text = f"Step {step + 1}", "\n\n".join(said)
-            shown.append(transcript(episode.problem, [text], [reward], heading=heading))
+            turns = [*self._exchanged(trace)]
+            shown.append(transcript(episode.problem, turns, reward, heading=heading))
         return shown
+
+    def _exchanged(self, trace: Trace) -> Iterator[tuple[str, str]]:
+        """Of each turn, what of its prompt was new, and what was sampled."""
+        known = np.zeros(0, np.int32)
+        for turn in trace.turns:
+            extends = np.array_equal(turn.prompt[: known.size], known)
+            new = turn.prompt[known.size :] if extends else turn.prompt
+            said = turn.completion.tokens
+            yield self._policy.decode(new.tolist()), self._policy.decode(said.tolist())
+            known = np.concatenate([turn.prompt, said])
 
 
 @dataclasses.dataclass(frozen=True)

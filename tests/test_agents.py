@@ -124,6 +124,9 @@ def test_a_policy_learns_from_turns_with_a_tool(trained, name):
         assert row["skipped"] == row["reward_failures"] == 0
     shown = (trained(name).directory / "transcripts.md").read_text()
     assert shown.count("## Step ") == STEPS * 2
+    # The second turn shows only what was told since the first.
+    assert shown.count("```text\n0=\n```") == STEPS * 2
+    assert shown.count("Said:") == STEPS * 2 * 2
 
 
 @pytest.mark.slow

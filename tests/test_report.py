@@ -83,24 +83,25 @@ def test_a_summary_is_json_and_replaces_the_old_one(tmp_path):
 
 def test_a_transcript_shows_prompt_answer_responses_and_rewards():
     text = transcript(
-        Problem("p1", "1+1=", "2"),
-        ["2", "oops"],
-        [1.0, Failure("timeout", "after 10 s")],
+        Problem("p1", "", "2"),
+        [("1+1=", "tell me"), ("2", "oops")],
+        1.5,
         heading="step 5",
     )
     assert text.startswith("## step 5: p1\n")
-    for part in ("1+1=", "`2`", "reward 1:", "reward timeout: after 10 s:", "oops"):
-        assert part in text
+    places = [text.index(part) for part in ("`2`", "1+1=", "tell me", "oops", ": 1.5")]
+    assert places == sorted(places)
 
 
-def test_a_transcript_of_chat_messages_names_the_roles():
-    messages = [{"role": "system", "content": "Add."}, {"role": "user", "content": "1"}]
-    text = transcript(Problem("p", messages, "2"), [], [], heading="x")
-    assert "[system] Add.\n[user] 1" in text
+def test_a_transcript_says_what_failed_and_expects_nothing_unknown():
+    failure = Failure("timeout", "after 10 s")
+    text = transcript(Problem("p", "", None), [("q", "a")], failure, heading="x")
+    assert text.endswith("Reward: timeout: after 10 s\n\n")
+    assert "Expected" not in text
 
 
 def test_backticks_in_a_response_do_not_end_its_block():
-    text = transcript(Problem("p", "q", "a"), ["```\n# big"], [0.0], heading="x")
+    text = transcript(Problem("p", "", "a"), [("q", "```\n# big")], 0.0, heading="x")
     assert "````text\n```\n# big\n````" in text
 
 

@@ -107,7 +107,8 @@ def as_it_is(state: Any, begins: bool, commands: Sequence[str] | None = None) ->
       commands: To be numbered; None takes all.
     """
     del begins
-    numbered = enumerate(commands or state.admissible_commands, 1)
+    offered = state.admissible_commands if commands is None else commands
+    numbered = enumerate(offered, 1)
     commands = "\n".join(f"{number} {command}" for number, command in numbered)
     return _tidy([state.objective, state.description, state.inventory, commands])
 

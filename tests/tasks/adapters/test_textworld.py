@@ -38,6 +38,8 @@ def test_a_dialogue_begins_with_the_objective_and_goes_on_with_what_is_said():
 def test_as_it_is_says_all_that_matters_and_numbers_the_commands():
     shown = "Open it.\n\n-= Hall =-\nA box.\n\n1 go North\n2 look"
     assert as_it_is(STATE, True) == as_it_is(STATE, False) == shown
+    assert as_it_is(STATE, True, ["look"]).endswith("A box.\n\n1 look")
+    assert as_it_is(STATE, True, []).endswith("A box.")
 
 
 def test_commands_are_read_by_name_and_by_number():
