@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import chex
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -89,19 +88,13 @@ def rewards_per_step(config):
 @pytest.fixture(scope="module")
 def whole(config):
     """Summary of an uninterrupted run, and compilations before each step's rewards."""
-    compiled, seen = [], []
-
-    def listen(name, *_, **__):
-        if name == "/jax/core/compile/backend_compile_duration":
-            compiled.append(name)
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    tiny_rewards.calls.append(lambda: seen.append(len(compiled)))
+    seen = []
     try:
-        summary = train(config)
+        with tiny.compilations() as compiled:
+            tiny_rewards.calls.append(lambda: seen.append(len(compiled)))
+            summary = train(config)
     finally:
         tiny_rewards.calls.clear()
-        jax.monitoring.unregister_event_duration_listener(listen)
     return summary, seen[:: rewards_per_step(config)]
 
 

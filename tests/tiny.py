@@ -137,3 +137,19 @@ LAYOUTS = {
 def batch(layout="shared", seed=0):
     """The same episodes in any of `LAYOUTS`."""
     return to_batch(episodes(seed=seed), layout=LAYOUTS[layout])
+
+
+@contextlib.contextmanager
+def compilations():
+    """A list that grows by one with every program that XLA compiles."""
+    found = []
+
+    def listen(event, seconds, **details):
+        if event == "/jax/core/compile/backend_compile_duration":
+            found.append(seconds)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        yield found
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)

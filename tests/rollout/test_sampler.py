@@ -1,6 +1,5 @@
 """The sampler against a slow loop, its shapes, its noise and its queue."""
 
-import contextlib
 import dataclasses
 import itertools
 import weakref
@@ -19,6 +18,7 @@ from jaxrl.rollout.shapes import SamplerShape, sampler_shape
 from jaxrl.rollout.types import Sampling
 from models.config import DecoderConfig
 from models.decoder import language_model
+from tests import tiny
 
 VOCAB, EOS = 23, 1
 CONFIG = DecoderConfig(
@@ -199,30 +199,14 @@ def test_streaming_yields_the_same_tokens(sampler):
     assert [*itertools.chain(*pieces)] == whole.tokens.tolist()
 
 
-@contextlib.contextmanager
-def compilations():
-    """A list that grows by one with every program that XLA compiles."""
-    found = []
-
-    def listen(event, seconds, **details):
-        if event == "/jax/core/compile/backend_compile_duration":
-            found.append(seconds)
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    try:
-        yield found
-    finally:
-        jax.monitoring.unregister_event_duration_listener(listen)
-
-
 def test_nothing_compiles_after_warm_up(model, params):
     sampler = Sampler(model, params, SHAPE)
-    with compilations() as warm_up:
+    with tiny.compilations() as warm_up:
         assert len(list(sampler.compile(SAMPLING))) > 3
         # The key of a call is made by small programs of their own.
         sampler.generate(prompts(1), 1, SAMPLING, (0, 0))
     assert len(warm_up) > 10
-    with compilations() as later:
+    with tiny.compilations() as later:
         for step in range(20):
             limit = 1 + step % SAMPLING.max_new_tokens
             sampling = dataclasses.replace(SAMPLING, max_new_tokens=limit)

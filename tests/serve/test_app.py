@@ -78,6 +78,28 @@ def expected(prompt, count=1, size=24, seed=5, **sampling):
 PROMPT = [4, 5, 14]  # "12="
 
 
+def test_nothing_compiles_once_the_server_listens(asking):
+    def ask(number):
+        chat(
+            *(asking, [{"role": "user", "content": "1" * (1 + number % 9)}]),
+            **{"seed": number, "n": 1 + number % 3, "temperature": number / 4},
+            max_tokens=1 + number,
+            logprobs=number % 2 == 0,
+        )
+        asking.completions.create(
+            model=MODEL,
+            prompt="1+2=" * (1 + number),
+            max_tokens=1,
+            echo=True,
+            logprobs=1,
+        )
+
+    with tiny.compilations() as later, ThreadPoolExecutor(4) as threads:
+        for done in [threads.submit(ask, number) for number in range(8)]:
+            done.result()
+    assert later == []
+
+
 def test_a_chat_is_what_the_sampler_draws(asking):
     answer = chat(asking, n=3, logprobs=True, extra_body={"return_token_ids": True})
     completions = expected(PROMPT, 3)
