@@ -3,13 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
+from jaxrl.rollout import tools as checks
 from jaxrl.rollout.chat import Tool, ToolCall
 
 TEXT: Mapping[str, Any] = {"type": "string"}
 INTEGER: Mapping[str, Any] = {"type": "integer"}
 ANYTHING: Mapping[str, Any] = {}
-
-_KINDS = {"string": str, "integer": int}
 
 
 def tool(
@@ -43,24 +42,10 @@ def objection(call: ToolCall, tools: Mapping[str, Tool]) -> Any:
       call: What the agent wrote.
       tools: By name.
     """
-    if call.name not in tools:
-        return failed("unknown_tool", f"there is no tool {call.name!r}: {[*tools]}")
-    if call.arguments is None:
-        return failed("bad_arguments", "the arguments are not a JSON object")
-    schema = tools[call.name]["function"]["parameters"]
-    known = schema["properties"]
-    wrong = [
-        f"{name} is missing"
-        for name in schema["required"]
-        if name not in call.arguments
-    ]
-    wrong += [f"{name} is unknown" for name in call.arguments if name not in known]
-    wrong += [
-        f"{name} must be of type {known[name]['type']}"
-        for name, value in call.arguments.items()
-        if name in known and not _fits(value, known[name])
-    ]
-    return failed("bad_arguments", "; ".join(wrong)) if wrong else None
+    wrong = checks.objection(call, tools)
+    if wrong is None:
+        return None
+    return failed("bad_arguments" if call.name in tools else "unknown_tool", wrong)
 
 
 def failed(error: str, message: str) -> Any:
@@ -71,11 +56,6 @@ def failed(error: str, message: str) -> Any:
 def done(message: str) -> Any:
     """The result of a call that worked and returns nothing."""
     return {"success": True, "message": message}
-
-
-def _fits(value: Any, schema: Mapping[str, Any]) -> bool:
-    kind = _KINDS.get(schema.get("type", ""), object)
-    return isinstance(value, kind) and not (kind is int and isinstance(value, bool))
 
 
 WAIT = tool("wait", "End your turn in this round.")
