@@ -108,9 +108,8 @@ def as_it_is(state: Any, begins: bool, commands: Sequence[str] | None = None) ->
     """
     del begins
     offered = state.admissible_commands if commands is None else commands
-    numbered = enumerate(offered, 1)
-    commands = "\n".join(f"{number} {command}" for number, command in numbered)
-    return _tidy([state.objective, state.description, state.inventory, commands])
+    numbered = "\n".join(f"{number} {name}" for number, name in enumerate(offered, 1))
+    return _tidy([state.objective, state.description, state.inventory, numbered])
 
 
 def by_name(said: str, commands: Sequence[str]) -> str:

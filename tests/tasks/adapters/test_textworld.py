@@ -90,11 +90,9 @@ def test_equal_seeds_give_equal_games(written):
 
 @pytest.mark.slow
 def test_a_generated_game_is_won_by_its_solution(written):
-    import textworld
-
-    infos = textworld.EnvInfos(policy_commands=True)
-    game = textworld.start(written[0].extra["game"], infos)
-    solution = game.reset().policy_commands
+    game = TextWorld()(written[0])
+    game.reset()
+    solution = game.solution
     game.close()
     outcome, _ = play(written[0], *solution)
     assert outcome.numbers == {
