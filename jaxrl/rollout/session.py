@@ -1,6 +1,7 @@
 """Responses in the making: which row sits where, and what it has said."""
 
 import dataclasses
+import itertools
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -81,6 +82,14 @@ class Row:
             version,
             self.finished,
         )
+
+
+class Admitted(NamedTuple):
+    """A prompt, the slot that it is put into, and the rows that continue it."""
+
+    slot: int
+    prompt: np.ndarray
+    rows: list[Row]
 
 
 class Session:
@@ -205,37 +214,48 @@ class Session:
         if len(empty) < min(admit, len(self.queue)) and len(empty) < self.layout[0]:
             return
         count = min(len(empty), len(self.queue))
-        # A prefill is as wide as its longest prompt: equals go together.
-        taken = sorted(
-            (self.queue.popleft() for _ in range(count)),
-            key=lambda entry: len(entry[0]),
-        )
-        for start in range(0, count, admit):
-            part = slice(start, min(start + admit, count))
-            self._admit(empty[part], taken[part])
+        # Equal prompts, as of a group's episodes, are prefilled once.
+        equals: dict[tuple[int, bytes], list[Admitted]] = {}
+        for slot in empty[:count]:
+            prompt, members = self.queue.popleft()
+            entry = Admitted(slot, prompt, members)
+            key = len(prompt), prompt.tobytes()
+            equals.setdefault(key, []).append(entry)
+        # A prefill is as wide as its longest prompt: prompts of a length go together.
+        found = sorted(equals.values(), key=lambda entries: len(entries[0].prompt))
+        for start in range(0, len(found), admit):
+            self._admit(found[start : start + admit])
 
-    def _admit(
-        self, where: list[int], entries: list[tuple[np.ndarray, list[Row]]]
-    ) -> None:
+    def _admit(self, equals: Sequence[Sequence[Admitted]]) -> None:
+        """Prefill prompts, and put each into the slots of all that asked for it."""
         programs, shape = self.engine.programs, self.engine.shape
-        longest = max(len(prompt) for prompt, _ in entries)
+        longest = max(len(entries[0].prompt) for entries in equals)
         tokens = np.zeros(
             (shape.admit, ladder(longest, shape.prompt_lengths)), np.int32
         )
         length = np.ones(shape.admit, np.int32)
-        slots = np.full(shape.admit, self.layout[0], np.int32)
-        for i, (slot, (prompt, members)) in enumerate(zip(where, entries, strict=True)):
-            tokens[i, : len(prompt)], length[i], slots[i] = prompt, len(prompt), slot
-            start = slot * self.layout[1]
-            vacant = [None] * (self.layout[1] - len(members))
-            self.places[start : start + self.layout[1]] = [*members, *vacant]
+        for i, [first, *_] in enumerate(equals):
+            length[i] = len(first.prompt)
+            tokens[i, : length[i]] = first.prompt
         keys, hidden = programs.prefill(self.engine.params, tokens, length)
         if self.slots is None:
             size = shape.kept_lengths[0]
             self.slots = empty_slots(
                 programs.placement, self.layout, size, keys, hidden, self.width
             )
-        self.slots = programs.admit(self.slots, slots, keys, length, hidden)
+        for copies in itertools.zip_longest(*equals):
+            slots = np.full(shape.admit, self.layout[0], np.int32)
+            for i, entry in enumerate(copies):
+                if entry is not None:
+                    slots[i] = entry.slot
+                    self._seat(entry)
+            self.slots = programs.admit(self.slots, slots, keys, length, hidden)
+
+    def _seat(self, entry: Admitted) -> None:
+        """Give the slot's places to the rows that asked."""
+        start, room = entry.slot * self.layout[1], self.layout[1]
+        vacant = [None] * (room - len(entry.rows))
+        self.places[start : start + room] = [*entry.rows, *vacant]
 
     def _shrink(self) -> None:
         """Move the live rows to the smallest layout that holds them."""

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from jaxrl.rollout.sampler import Sampler
+from jaxrl.rollout.session import Stops
 from jaxrl.rollout.shapes import SamplerShape
 from jaxrl.rollout.types import Sampling
 from jaxrl.truncation import Distribution
 from tests import tiny
-from tests.rollout.test_sampler import compilations
 
 SAMPLING = Sampling(12, stop_tokens=(tiny.EOS,))
 SHAPE = SamplerShape(
@@ -104,7 +104,7 @@ def test_what_an_open_session_never_does_is_not_compiled():
     sampling = dataclasses.replace(SAMPLING, max_new_tokens=4)
     # The key of a session is made by small programs of their own.
     session = sampler.open(sampling, SEED)
-    with compilations() as later:
+    with tiny.compilations() as later:
         for name, prompt in enumerate(prompts(6)):
             session.submit(prompt, [name])
         finished(session)
@@ -116,7 +116,7 @@ def test_nothing_compiles_once_an_open_session_is_warm():
     sampler = Sampler(tiny.MODEL, tiny.params(), SHAPE)
     list(sampler.compile(SAMPLING, opened=True))
     jax.random.fold_in(jax.random.key(0), 1)
-    with compilations() as later:
+    with tiny.compilations() as later:
         for seed, arrivals in enumerate([(1,), (3, 0, 0), (9, 0, 0, 0, 0), (0, 2)]):
             served(sampler, prompts(20), arrivals, seed)
     assert later == []
@@ -150,3 +150,48 @@ def test_requests_of_a_mixed_session_are_drawn_as_each_asks(sampler):
         finished(only)
         assert rows[name].tokens == expected.tokens
         np.testing.assert_allclose(rows[name].logp, expected.logp, atol=1e-5)
+
+
+def test_each_answer_has_its_own_stops():
+    decoding = Sampler(tiny.MODEL, tiny.params(), SHAPE, decode=letters)
+    [asked], endless = prompts(1), Sampling(12)
+    session = decoding.open(endless, SEED)
+    plain = [session.submit(asked, [name])[0] for name in (5, 6)]
+    finished(session)
+    third, string = plain[0].tokens[2], letters(plain[1].tokens[4:6])
+    session = decoding.open(endless, SEED)
+    [by_token] = session.submit(asked, [5], stops=Stops(frozenset([third])))
+    [by_string] = session.submit(asked, [6], stops=Stops(strings=(string,)))
+    finished(session)
+    place = plain[0].tokens.index(third) + 1
+    assert by_token.tokens == plain[0].tokens[:place]
+    assert letters(by_string.tokens).endswith(string)
+    assert by_string.tokens == plain[1].tokens[: len(by_string.tokens)]
+    for row in (by_token, by_string):
+        assert (row.finished, row.live, len(row.logp)) == (True, False, len(row.tokens))
+
+
+def letters(tokens):
+    return "".join(map(chr, tokens))
+
+
+def test_equal_prompts_are_prefilled_once(sampler):
+    asked, other = prompts(2)
+    session = sampler.open(SAMPLING, SEED)
+    alone = [session.submit(asked, [name])[0] for name in range(5)]
+    alone.append(session.submit(other, [5])[0])
+    prefilled = []
+
+    def counted(params, tokens, length):
+        prefilled.append(tokens)
+        return sampler.programs.prefill(params, tokens, length)
+
+    programs = sampler.programs._replace(prefill=counted)
+    session.engine = session.engine._replace(programs=programs)
+    finished(session)
+    assert len(prefilled) == 1
+    session = sampler.open(SAMPLING, SEED)
+    for name, row in enumerate(alone):
+        [single] = session.submit(asked if name < 5 else other, [name])
+        finished(session)
+        assert row.tokens == single.tokens

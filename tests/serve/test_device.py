@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from jaxrl.rollout.sampler import Sampler
-from jaxrl.rollout.session import Stops
 from jaxrl.rollout.shapes import SamplerShape
 from jaxrl.rollout.types import Sampling
 from jaxrl.serve.device import work
@@ -136,27 +135,3 @@ def test_when_the_device_fails_everyone_who_waits_is_told(sampler):
     failed = RequestError, 500, "the server has failed"
     assert asyncio.run(use()) == [failed] * 3
     assert jobs.refusing
-
-
-def test_each_answer_has_its_own_stops():
-    model = Sampler(tiny.MODEL, tiny.params(), WIDE, decode=letters)
-    session = model.open(Sampling(LIMIT), (0,), mixed=True)
-    plain = session.submit(PROMPT, [5, 6])
-    while session.busy:
-        session.advance()
-    third, string = plain[0].tokens[2], letters(plain[1].tokens[4:6])
-    session = model.open(Sampling(LIMIT), (0,), mixed=True)
-    [by_token] = session.submit(PROMPT, [5], stops=Stops(frozenset([third])))
-    [by_string] = session.submit(PROMPT, [6], stops=Stops(strings=(string,)))
-    while session.busy:
-        session.advance()
-    place = plain[0].tokens.index(third) + 1
-    assert by_token.tokens == plain[0].tokens[:place]
-    assert letters(by_string.tokens).endswith(string)
-    assert by_string.tokens == plain[1].tokens[: len(by_string.tokens)]
-    for row in (by_token, by_string):
-        assert (row.finished, row.live, len(row.logp)) == (True, False, len(row.tokens))
-
-
-def letters(tokens):
-    return "".join(map(chr, tokens))
