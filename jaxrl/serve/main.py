@@ -128,7 +128,7 @@ def prepare(checkpoint: Path, options: Options) -> Server:
     )
     sampler = Sampler(model, params, shape, decode=decode)
     sampling = Sampling(longest, stop_tokens=stop_tokens(path, tokenizer))
-    name = options.model or path.resolve().name
+    name = options.model or checkpoint.resolve().name
     room = options.concurrency + options.queue
     scorer = PromptScorer(model, lambda: sampler.params, shape.prompt_lengths)
     jobs = Jobs(room)

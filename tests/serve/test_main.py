@@ -115,8 +115,10 @@ def test_the_command_serves_and_finishes_what_it_began_when_told_to_end(
     tmp_path, monkeypatch
 ):
     monkeypatch.setenv("THE_KEY", "secret")
-    policy = tiny.write_policy(tmp_path / "digits")
-    words = (policy, "--port", 0, "--context", 120, "--api-key-env", "THE_KEY")
+    # A run's directory, after which the model is named.
+    run = tiny.write_policy(tmp_path / "digits" / "model").parent
+    (run / "checkpoints").mkdir()
+    words = (run, "--port", 0, "--context", 120, "--api-key-env", "THE_KEY")
     with command(*words) as (process, address), client(address) as stranger:
         with pytest.raises(openai.AuthenticationError):
             stranger.models.list()
