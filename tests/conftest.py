@@ -27,6 +27,16 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 settings.register_profile("search", max_examples=1000, deadline=None)
 
 
+@pytest.fixture(scope="module")
+def compiled_once():
+    """Programs that several tests of a file run are compiled by the first of them."""
+    # It imports the library, which kernel tests need less of.
+    from tests import tiny
+
+    with tiny.cached_compilation():
+        yield
+
+
 @pytest.fixture(params=[lambda f: f, jax.jit], ids=["eager", "jit"])
 def variant(request):
     """Runs a kernel test with and without jit: `variant(kernel)(...)`."""

@@ -34,11 +34,7 @@ from tests.tiny_runs import metrics
 
 LORA = Lora(rank=2, alpha=4.0)
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _compile_once():
-    with tiny.cached_compilation():
-        yield
+pytestmark = pytest.mark.usefixtures("compiled_once")
 
 
 @pytest.fixture(scope="module")

@@ -46,11 +46,7 @@ TURNS = Environment(
 )
 APART = dataclasses.replace(TURNS, turns_apart=True)
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _compile_once():
-    with tiny.cached_compilation():
-        yield
+pytestmark = pytest.mark.usefixtures("compiled_once")
 
 
 @pytest.fixture(scope="module")

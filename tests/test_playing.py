@@ -13,11 +13,7 @@ from tests import tiny, tiny_environments
 
 PROBLEMS = tiny.problems(5)
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _compile_once():
-    with tiny.cached_compilation():
-        yield
+pytestmark = pytest.mark.usefixtures("compiled_once")
 
 
 @pytest.fixture(scope="module")

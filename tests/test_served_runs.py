@@ -64,10 +64,7 @@ class Policy:
         return drawn.tokens.tolist(), drawn.logp.tolist()
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _compile_once():
-    with tiny.cached_compilation():
-        yield
+pytestmark = pytest.mark.usefixtures("compiled_once")
 
 
 @pytest.fixture(scope="module")

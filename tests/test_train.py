@@ -38,11 +38,7 @@ from tests.tiny_runs import exported, metrics
 REPOSITORY = Path(__file__).parents[1]
 STEPS, STOPPED, WARM = 34, 13, 14
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _compile_once():
-    with tiny.cached_compilation():
-        yield
+pytestmark = pytest.mark.usefixtures("compiled_once")
 
 
 @pytest.fixture(scope="module")

@@ -43,11 +43,7 @@ from tests.rollout.completions_server import MODEL, serving, status
 
 STEPS = 3
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _compile_once():
-    with tiny.cached_compilation():
-        yield
+pytestmark = pytest.mark.usefixtures("compiled_once")
 
 
 @pytest.fixture(scope="module")

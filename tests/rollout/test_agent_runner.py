@@ -27,11 +27,7 @@ SEED = (0, 3)
 PATIENT = 5.0
 NEVER = threading.Event()
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _compile_once():
-    with tiny.cached_compilation():
-        yield
+pytestmark = pytest.mark.usefixtures("compiled_once")
 
 
 @pytest.fixture(scope="module")

@@ -25,11 +25,7 @@ SHAPE = SamplerShape(
 )
 SEED = (3, 1)
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _compile_once():
-    with tiny.cached_compilation():
-        yield
+pytestmark = pytest.mark.usefixtures("compiled_once")
 
 
 @pytest.fixture(scope="module")
