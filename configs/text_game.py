@@ -58,7 +58,7 @@ def choose(said: str, commands: Sequence[str]) -> str:
 
 
 TEXT_WORLD = TextWorld(tell=tell, choose=choose)
-TASK = SteppedTask(TEXT_WORLD, turns=TURNS, show=latest, invalid_reward=-0.1)
+TASK = SteppedTask(TEXT_WORLD, turns=TURNS, show=latest, invalid_penalty=0.1)
 
 
 def text(messages: Sequence[Message], tools: Sequence[Tool], begin_reply: bool) -> str:

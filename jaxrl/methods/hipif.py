@@ -15,10 +15,10 @@ from jaxrl.weights import sequence_mean
 class Hipif:
     """HIPIF: outcome plus the step's own penalties, over all steps (2026).
 
-    Every step is a sequence; its reward channels, the outcome of the episode and the
-    process penalties of the step, add up to its score. Reference: arXiv:2606.10507,
-    known from notes. Reconstruction: the pool (all steps of the task), the deviation
-    (dividing by n) and the sizes of penalties.
+    Every step is a sequence; its reward channels add up to its score: the outcome of
+    the episode, less the process penalties of the step (`rollout.types.Turn.penalty`).
+    Reference: arXiv:2606.10507, known from notes. Reconstruction: the pool (all steps
+    of the task), the deviation (dividing by n) and the sizes of penalties.
 
     Attributes:
       ddof: 1 divides the variance by n - 1, 0 by n.

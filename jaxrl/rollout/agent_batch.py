@@ -76,8 +76,12 @@ def _steps(
     seen = [t.prompt if t.anchor is None else t.anchor for _, _, t in flat]
     anchors = anchor_ids(seen, [pool for _, pool, _ in flat])
     places = [place for place, _, _ in flat]
-    rewards = [turn.reward for _, _, turn in flat]
-    returns = step_returns(rewards, places, discount=discount)
+    returns = step_returns(
+        [turn.reward for _, _, turn in flat],
+        places,
+        discount=discount,
+        penalties=[turn.penalty for _, _, turn in flat],
+    )
     ends = np.cumsum([len(trace.turns) for trace, _ in owned])[:-1]
     return np.split(anchors, ends), np.split(returns, ends)
 

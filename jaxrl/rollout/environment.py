@@ -25,6 +25,8 @@ class Judged:
       channels: Kind of segment of each turn; empty is 0 for all.
       anchors: State that the environment was in before each turn, of dictionaries,
         sequences and hashable values; empty takes what the agent was shown.
+      penalties: What each turn loses by itself, as for a reply that is no action; see
+        `Turn.penalty`. Empty is 0 for all.
       trainable: False leaves the agent's tokens out of training.
     """
 
@@ -32,6 +34,7 @@ class Judged:
     turn_rewards: Sequence[float] = ()
     channels: Sequence[int] = ()
     anchors: Sequence[Any] = ()
+    penalties: Sequence[float] = ()
     trainable: bool = True
 
 

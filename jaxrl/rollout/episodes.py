@@ -153,12 +153,13 @@ def _checked(
         if name not in turns:
             continue
         count = len(turns[name])
-        for field in ("turn_rewards", "channels", "anchors"):
+        for field in ("turn_rewards", "channels", "anchors", "penalties"):
             size = len(vars(judged)[field])
             if size not in (0, count):
                 raise ValueError(f"{name} has {count} turns and {size} {field}")
-        if not np.isfinite([*judged.turn_rewards]).all():
-            raise ValueError(f"turn_rewards of {name} are {judged.turn_rewards}")
+        for field in ("turn_rewards", "penalties"):
+            if not np.isfinite([*vars(judged)[field]]).all():
+                raise ValueError(f"{field} of {name} are {vars(judged)[field]}")
         hash(fingerprint(list(judged.anchors)))
     return outcome.agents
 
@@ -171,11 +172,16 @@ def _judged(name: str, turns: Sequence[Turn], judged: Judged, trained: bool) -> 
         [*judged.turn_rewards] or last[:count],
         [*judged.channels] or (0,) * count,
         [fingerprint(anchor) for anchor in judged.anchors] or (None,) * count,
+        [*judged.penalties] or (0.0,) * count,
     )
     said = tuple(
         dataclasses.replace(
-            turn, reward=float(reward), channel=int(channel), anchor=anchor
+            turn,
+            reward=float(reward),
+            channel=int(channel),
+            anchor=anchor,
+            penalty=float(penalty),
         )
-        for turn, reward, channel, anchor in zip(turns, *columns, strict=True)
+        for turn, reward, channel, anchor, penalty in zip(turns, *columns, strict=True)
     )
     return Trace(said, tuple(judged.rewards), name, trained and judged.trainable)

@@ -52,7 +52,8 @@ def trace_sequences(
       apart: Every turn is a sequence of its own instead.
 
     Returns:
-      Sequences in the order of their first turns; all carry the trace's rewards.
+      Sequences in the order of their first turns. All carry the trace's rewards, the
+      last channel without the penalties of their own turns.
     """
     failed = trace.failure is not None
     empty = open_sequence(trace.rewards, (group, trace.agent), failed=failed)
@@ -70,6 +71,10 @@ def trace_sequences(
             version=turn.completion.version,
             channel=turn.channel,
         )
+        if turn.penalty and trace.rewards:
+            *others, last = sequences[-1].rewards
+            rewards = (*others, last - turn.penalty)
+            sequences[-1] = dataclasses.replace(sequences[-1], rewards=rewards)
     return sequences
 
 

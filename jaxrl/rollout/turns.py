@@ -7,7 +7,7 @@ from jaxrl.rollout.types import Trace
 
 
 def turns_as_channels(trace: Trace, *, turns: int) -> Trace:
-    """Append the reward of each turn to the reward channels of the trace.
+    """Append the reward of each turn, less its penalty, to the channels of the trace.
 
     `Duca` reads the session's reward from channel 0 and the turns' from the following
     ones; `Gtpo` reads turns from channel 0 on, so give it a trace without rewards.
@@ -25,5 +25,7 @@ def turns_as_channels(trace: Trace, *, turns: int) -> Trace:
             f"turns: {turns} is less than the {len(trace.turns)} turns of a trace; "
             "allow as many as the episodes may have"
         )
-    own = tuple(turn.reward for turn in trace.turns)
-    return dataclasses.replace(trace, rewards=trace.rewards + own + (0.0,) * missing)
+    own = tuple(turn.reward - turn.penalty for turn in trace.turns)
+    kept = tuple(dataclasses.replace(turn, penalty=0.0) for turn in trace.turns)
+    rewards = trace.rewards + own + (0.0,) * missing
+    return dataclasses.replace(trace, turns=kept, rewards=rewards)

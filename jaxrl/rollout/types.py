@@ -112,6 +112,8 @@ class Turn:
       channel: Kind of segment, for methods that credit kinds apart (`Batch.channel`).
       anchor: The state that the environment was in, see `anchors.fingerprint`; None
         takes the prompt.
+      penalty: Taken from the rewards of the training sequence that the turn is in, and
+        from the turn's own return, but from no earlier turn's.
     """
 
     prompt: np.ndarray
@@ -119,6 +121,7 @@ class Turn:
     reward: float = 0.0
     channel: int = 0
     anchor: Any = None
+    penalty: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)

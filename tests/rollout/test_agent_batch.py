@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxrl.methods.gigpo import GiGpo
+from jaxrl.methods.hipif import Hipif
 from jaxrl.rollout.agent_batch import agent_batch
 from jaxrl.rollout.batching import Packed, Rows
 from jaxrl.rollout.environment import Environment, plain
@@ -15,11 +16,11 @@ APART = Environment(plain(None), max_turns=3, turns_apart=True)
 TOGETHER = dataclasses.replace(APART, turns_apart=False)
 
 
-def turn(prompt, sampled, reward, anchor, channel=0):
+def turn(prompt, sampled, reward, anchor, channel=0, penalty=0.0):
     drawn = Completion(
         np.array(sampled, np.int32), np.full(len(sampled), -1.0, np.float32), 5, True
     )
-    return Turn(np.array(prompt, np.int32), drawn, reward, channel, anchor)
+    return Turn(np.array(prompt, np.int32), drawn, reward, channel, anchor, penalty)
 
 
 def episode(*turns, reward, group=0, **fields):
@@ -85,6 +86,47 @@ def test_gigpo_finds_its_oracle_in_either_layout(part, layout):
     assert found == pytest.approx(expected, abs=1e-5)
 
 
+def test_a_penalty_is_of_its_own_step_alone():
+    """Oracle O3 of GiGPO: the first action is invalid."""
+    first, second = (episode.traces[0] for episode in EPISODES)
+    invalid = dataclasses.replace(first.turns[0], penalty=0.1)
+    turns = (invalid, first.turns[1])
+    episodes = [
+        dataclasses.replace(
+            EPISODES[0], traces=(dataclasses.replace(first, turns=turns),)
+        ),
+        episode(second.turns[0], turn([1, 6, 4], [7], 0.0, "s2"), reward=0.0),
+    ]
+    batch = agent_batch(episodes, layout=Rows(4, (8,)), part=APART)
+    np.testing.assert_allclose(batch.rewards[:, 0], [9.9, 10, 0, 0], rtol=1e-6)
+    np.testing.assert_allclose(batch.steps.returns, [9.4, 10, 0, 0], rtol=1e-6)
+    credit = GiGpo(kl_coef=0.0, step_weight=0.0).credit(batch)
+    found = np.asarray(credit.advantages).max(1) + np.asarray(credit.advantages).min(1)
+    expected = [0.857300, 0.874707, -0.866003, -0.866003]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    together = agent_batch(episodes, layout=Rows(2, (8,)), part=TOGETHER)
+    np.testing.assert_allclose(together.rewards[:, 0], [9.9, 0], rtol=1e-6)
+
+
+def test_hipif_finds_its_oracle_in_the_step_layout():
+    """Oracle O1: S = [1, .9, 1, -.1, 0] for the steps of two trajectories."""
+    penalties = ((0.0, 0.1, 0.0), (0.1, 0.0))
+    episodes = [
+        episode(
+            *(turn([1], [2 + step], 0.0, None, 0, p) for step, p in enumerate(own)),
+            reward=outcome,
+        )
+        for own, outcome in zip(penalties, (1.0, 0.0), strict=True)
+    ]
+    batch = agent_batch(episodes, layout=Rows(5, (4,)), part=APART)
+    scores = [1, 0.9, 1, -0.1, 0]
+    np.testing.assert_allclose(batch.rewards[:, 0], scores, rtol=1e-6)
+    credit = Hipif(kl_coef=0.0).credit(batch)
+    expected = [0.879295, 0.679455, 0.879295, -1.318943, -1.119103]
+    found = np.asarray(credit.advantages)[batch.mask]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 def test_failed_and_untrained_traces_take_no_part():
     failed = episode(
         turn([1], [2], 0.0, None), reward=0.0, failure=Failure("error", "")
@@ -102,3 +144,14 @@ def test_rewards_of_turns_may_be_channels():
     part = dataclasses.replace(TOGETHER, turns_as_channels=True)
     batch = agent_batch(EPISODES, layout=Rows(2, (8,)), part=part)
     assert batch.rewards[0].tolist() == [10.0, 0.0, 10.0, 0.0]
+
+
+def test_penalties_of_turns_go_to_their_channels():
+    part = dataclasses.replace(TOGETHER, turns_as_channels=True)
+    [one] = EPISODES[0].traces
+    turns = (one.turns[0], dataclasses.replace(one.turns[1], penalty=0.5))
+    penalised = dataclasses.replace(
+        EPISODES[0], traces=(dataclasses.replace(one, turns=turns),)
+    )
+    batch = agent_batch([penalised], layout=Rows(1, (8,)), part=part)
+    assert batch.rewards[0].tolist() == [10.0, 0.0, 9.5, 0.0]

@@ -146,6 +146,7 @@ class Part:
       seen: Everything that it was shown.
       said: Its replies.
       rewards: Of its replies.
+      penalties: Of its replies, for those that were no action.
       early: Reward from before its first reply.
       invalid: Replies that were no action.
     """
@@ -153,25 +154,37 @@ class Part:
     seen: list[Seen] = dataclasses.field(default_factory=list)
     said: list[str] = dataclasses.field(default_factory=list)
     rewards: list[float] = dataclasses.field(default_factory=list)
+    penalties: list[float] = dataclasses.field(default_factory=list)
     early: float = 0.0
     invalid: int = 0
 
-    def take(self, seen: Seen, invalid_reward: float) -> None:
+    def take(self, seen: Seen, invalid_penalty: float) -> None:
         """Note what the agent is shown, and what it got."""
-        reward = seen.reward + (0.0 if seen.valid else invalid_reward)
         self.invalid += not seen.valid
-        if self.rewards:
-            self.rewards[-1] += reward
+        if self.said:
+            self.rewards[-1] += seen.reward
+            self.penalties[-1] += 0.0 if seen.valid else invalid_penalty
         else:
-            self.early += reward
+            self.early += seen.reward
         self.seen.append(seen)
+
+    def say(self, text: str) -> None:
+        """Note a reply, before the environment has seen it."""
+        self.said.append(text)
+        self.rewards.append(0.0)
+        self.penalties.append(0.0)
 
     def judged(self) -> Judged:
         """The sum of its rewards; states are those that it acted in."""
         acted = self.seen[: len(self.said)]
         states = [s.text if s.state is None else s.state for s in acted]
         total = (self.early + sum(self.rewards),)
-        return Judged(total, turn_rewards=self.rewards, anchors=states)
+        return Judged(
+            total,
+            turn_rewards=self.rewards,
+            anchors=states,
+            penalties=self.penalties,
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,14 +199,15 @@ class SteppedTask:
       make: An environment for a problem; several may be open at once.
       turns: Replies of each agent, at most; `Environment.max_turns` must allow them.
       show: From what an agent saw and said to its conversation.
-      invalid_reward: Added where a reply is no action; the GiGPO release takes -0.1.
+      invalid_penalty: Of a reply that is no action, see `Turn.penalty`; the GiGPO
+        release takes 0.1.
       deadline: Seconds for a call of the environment.
     """
 
     make: Callable[[Problem], Stepped]
     turns: int = 8
     show: Show = dialogue
-    invalid_reward: float = 0.0
+    invalid_penalty: float = 0.0
     deadline: float = 30.0
 
     async def __call__(
@@ -218,7 +232,7 @@ class SteppedTask:
         news = await held.call(env.reset)
         while True:
             for name, seen in news.items():
-                parts.setdefault(name, Part()).take(seen, self.invalid_reward)
+                parts.setdefault(name, Part()).take(seen, self.invalid_penalty)
             acting = [name for name, seen in news.items() if not seen.over]
             if not acting or any(len(parts[n].said) == self.turns for n in acting):
                 return _outcome(parts)
@@ -232,8 +246,7 @@ class SteppedTask:
                     raise
                 return _outcome(parts)
             for name, text in replies.items():
-                parts[name].said.append(text)
-                parts[name].rewards.append(0.0)
+                parts[name].say(text)
             news = await held.call(env.step, replies)
 
 

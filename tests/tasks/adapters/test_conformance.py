@@ -191,11 +191,12 @@ def test_an_agent_without_words_ends_the_episode(case):
 @every
 def test_what_is_no_action_costs_a_turn_and_is_told(case):
     says = ["xyzzy", case.go, case.go]
-    outcome, asked = episode(case, case.problems[0], says, invalid_reward=-0.1)
+    outcome, asked = episode(case, case.problems[0], says, invalid_penalty=0.1)
     assert outcome.numbers["invalid_actions"] == len(case.seats)
     assert outcome.numbers["episode_terminated"] == 1
     for seat, judged in outcome.agents.items():
-        assert judged.turn_rewards == [-0.1, 0.0, 1.0]
+        assert judged.turn_rewards == [0.0, 0.0, 1.0]
+        assert judged.penalties == [0.1, 0.0, 0.0]
         first, second, _ = map(fingerprint, judged.anchors)
         assert first == second
         before, after = (prompt[-1]["content"] for prompt in asked[seat][:2])

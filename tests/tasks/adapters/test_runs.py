@@ -37,7 +37,7 @@ def test_a_policy_learns_from_an_adapted_environment(tmp_path, show):
     from tests.tasks.adapters.zoo import Walk
 
     part = Gymnasium(Walk, observe=digits, act=act)
-    task = SteppedTask(part, turns=TURNS, show=show, invalid_reward=-0.1)
+    task = SteppedTask(part, turns=TURNS, show=show, invalid_penalty=0.1)
     config = RunConfig(
         name="walk",
         mesh=MeshConfig(fsdp=1),
