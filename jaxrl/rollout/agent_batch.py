@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxrl.rollout.anchors import anchor_ids, step_returns
+from jaxrl.rollout.anchors import step_returns
 from jaxrl.rollout.batching import Packed, Rows
 from jaxrl.rollout.environment import Environment
 from jaxrl.rollout.sequences import TokenSequence, trace_sequences
@@ -44,7 +44,7 @@ def agent_batch(
         owners += [place] * len(found)
     batch = layout.arrange(sequences, part.channels)
     size, turns = len(batch.group), 1 if part.turns_apart else part.max_turns
-    anchor, returns = _steps(owned, part.discount)
+    anchor, returns = _steps(owned, part)
     steps: Any = np.full((size, turns), -1, np.int32), np.zeros((size, turns))
     path: Any = np.arange(size, dtype=np.int32)
     for index, (sequence, owner) in enumerate(zip(sequences, owners, strict=True)):
@@ -61,7 +61,7 @@ def agent_batch(
 
 
 def _steps(
-    owned: Sequence[tuple[Trace, int]], discount: float
+    owned: Sequence[tuple[Trace, int]], part: Environment
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Anchors and returns of the turns of each trace.
 
@@ -74,12 +74,12 @@ def _steps(
         for turn in one[0].turns
     ]
     seen = [t.prompt if t.anchor is None else t.anchor for _, _, t in flat]
-    anchors = anchor_ids(seen, [pool for _, pool, _ in flat])
+    anchors = part.alike(seen, [pool for _, pool, _ in flat])
     places = [place for place, _, _ in flat]
     returns = step_returns(
         [turn.reward for _, _, turn in flat],
         places,
-        discount=discount,
+        discount=part.discount,
         penalties=[turn.penalty for _, _, turn in flat],
     )
     ends = np.cumsum([len(trace.turns) for trace, _ in owned])[:-1]

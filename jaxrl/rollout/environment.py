@@ -8,6 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from jaxrl.rollout.anchors import anchor_ids
 from jaxrl.rollout.chat import ChatAgent
 from jaxrl.rollout.dialogue import Template
 from jaxrl.rollout.tool_calls import Parser, hermes
@@ -100,6 +103,8 @@ class Environment:
       turns_as_channels: Append the rewards of `max_turns` turns to the channels, where
         turn-level methods read them (`rollout.turns`).
       discount: Per turn, in the returns of step-level methods.
+      alike: From states and their groups to the numbers of states that step-level
+        methods compare; with `anchors.similar_anchor_ids`, states must be texts.
     """
 
     open: Callable[[], AbstractContextManager[Play]]
@@ -118,6 +123,7 @@ class Environment:
     turns_apart: bool = False
     turns_as_channels: bool = False
     discount: float = 0.95
+    alike: Callable[[Sequence[Any], Sequence[int]], np.ndarray] = anchor_ids
 
     @property
     def channels(self) -> int:

@@ -1,6 +1,7 @@
 """Turns as sequences and as steps, against values worked out by hand."""
 
 import dataclasses
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from jaxrl.methods.gigpo import GiGpo
 from jaxrl.methods.hipif import Hipif
 from jaxrl.rollout.agent_batch import agent_batch
+from jaxrl.rollout.anchors import similar_anchor_ids
 from jaxrl.rollout.batching import Packed, Rows
 from jaxrl.rollout.environment import Environment, plain
 from jaxrl.rollout.types import Completion, Episode, Failure, Problem, Trace, Turn
@@ -155,3 +157,10 @@ def test_penalties_of_turns_go_to_their_channels():
     )
     batch = agent_batch([penalised], layout=Rows(1, (8,)), part=part)
     assert batch.rewards[0].tolist() == [10.0, 0.0, 9.5, 0.0]
+
+
+def test_similar_states_can_be_compared():
+    alike = partial(similar_anchor_ids, threshold=0.5)
+    part = dataclasses.replace(APART, alike=alike)
+    batch = agent_batch(EPISODES, layout=Rows(4, (8,)), part=part)
+    assert batch.steps.anchor.tolist() == [0, 0, 0, -1]
