@@ -214,7 +214,7 @@ class SteppedTask:
         self, problem: Problem, agents: Mapping[str, ChatAgent]
     ) -> Outcome:
         """Play an episode."""
-        held = _Held(self.deadline)
+        held = Held(self.deadline)
         env = await held.call(self.make, problem)
         try:
             return await self._played(held, env, problem, agents)
@@ -223,7 +223,7 @@ class SteppedTask:
 
     async def _played(
         self,
-        held: "_Held",
+        held: "Held",
         env: Stepped,
         problem: Problem,
         agents: Mapping[str, ChatAgent],
@@ -250,13 +250,19 @@ class SteppedTask:
             news = await held.call(env.step, replies)
 
 
-class _Held:
+class Held:
     """Calls what may block, each time in a thread of its own."""
 
     def __init__(self, deadline: float):
+        """Give each call so many seconds."""
         self._deadline, self._left = deadline, False
 
     async def call(self, function: Callable[..., T], *arguments: Any) -> T:
+        """What a function returns.
+
+        Raises:
+          TimeoutError: It took too long, and was left in its thread.
+        """
         limit = asyncio.timeout(self._deadline)
         try:
             async with limit:
@@ -273,6 +279,7 @@ class _Held:
             raise
 
     async def close(self, env: Stepped) -> None:
+        """Close the environment, unless a call of it goes on."""
         # Not under the feet of a call that was left in its thread.
         if not self._left:
             await self.call(env.close)

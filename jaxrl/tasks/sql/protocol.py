@@ -13,6 +13,7 @@ from jaxrl.rollout.chat import Reply, Tool, tool_message
 from jaxrl.rollout.types import Message
 from jaxrl.sandbox.query import Rows
 from jaxrl.tasks.sql.schema import Schema, proposed_schema
+from jaxrl.tasks.tags import inside
 
 EXPLORE, PROPOSE, GENERATE, CONFIRM = PHASES = (
     "explore_schema",
@@ -132,7 +133,7 @@ def payload_of(reply: Reply) -> Payload:
       reply: Calls of the tool may be in the text, or parsed already.
     """
     answer, schema, call = (
-        _inside(reply.text, tag) for tag in ("answer", "schema", "tool_call")
+        inside(reply.text, tag) for tag in ("answer", "schema", "tool_call")
     )
     if answer is not None:
         return Answer(_unfenced(answer))
@@ -215,11 +216,6 @@ def feedback_messages(reply: Reply, feedback: str) -> Sequence[Message]:
         return [{"role": "tool", "content": feedback}]
     texts = [feedback] + ["Error: one call in a turn"] * (len(reply.tool_calls) - 1)
     return [tool_message(*both) for both in zip(reply.tool_calls, texts, strict=True)]
-
-
-def _inside(text: str, tag: str) -> str | None:
-    inside, closed, _ = text.partition(f"<{tag}>")[2].partition(f"</{tag}>")
-    return inside.strip() if closed else None
 
 
 def _parsed(text: str) -> Any:
