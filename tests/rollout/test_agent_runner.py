@@ -147,6 +147,11 @@ async def exits(problem, agents):
     raise SystemExit(3)
 
 
+async def exits_in_a_task(problem, agents):
+    async with asyncio.TaskGroup() as group:
+        group.create_task(exits(problem, agents))
+
+
 async def cancels(problem, agents):
     tool = asyncio.ensure_future(asyncio.sleep(60))
     tool.cancel()
@@ -186,6 +191,7 @@ def ending(outcome):
 BROKEN = {
     "raises": (raises, "error", "KeyError: 'as an example'"),
     "exits": (exits, "error", "SystemExit"),
+    "exits in a task": (exits_in_a_task, "error", "SystemExit"),
     "cancels": (cancels, "error", "the environment was cancelled"),
     "hangs": (hangs, "timeout", "more than 0.5 s"),
     "ignores its end": (ignores_its_end, "timeout", "more than 0.5 s"),
