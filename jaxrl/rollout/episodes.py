@@ -13,6 +13,7 @@ from jaxrl.rollout.chat import ChatAgent, LimitReached
 from jaxrl.rollout.chat_policy import UnansweredError
 from jaxrl.rollout.environment import Judged, Outcome, Play
 from jaxrl.rollout.types import Episode, Failure, Problem, Trace, Turn
+from jaxrl.rollout.worker import LARGEST
 
 GRACE = 1.0
 """Seconds in which an episode that is out of time may end in order."""
@@ -70,11 +71,11 @@ async def played(
     except UnansweredError as error:
         return error.failure
     except LimitReached as error:
-        return Failure("limit", str(error))
+        return Failure("limit", _text(error))
     except TimeoutError as error:
-        return Failure("timeout", str(error) or "a reply or a tool took too long")
+        return Failure("timeout", _text(error) or "a reply or a tool took too long")
     except Exception as error:
-        return Failure("error", f"{type(error).__name__}: {error}"[:SHOWN])
+        return Failure("error", _described(error))
 
 
 async def _guarded(
@@ -85,6 +86,18 @@ async def _guarded(
     except (SystemExit, KeyboardInterrupt) as error:
         # They would end the thread of all episodes.
         raise RuntimeError(f"the environment raised {type(error).__name__}") from error
+
+
+def _described(error: Exception) -> str:
+    return f"{type(error).__name__}: {_text(error)}"[:SHOWN]
+
+
+def _text(error: Exception) -> str:
+    """What an error says, if it can."""
+    try:
+        return str(error)[:SHOWN]
+    except Exception:
+        return ""
 
 
 def recorded(
@@ -106,19 +119,20 @@ def recorded(
     """
     numbers = {name: 0.0 for name in FAILURES.values()}
     judged: Mapping[str, Trace] = {}
+    failure = None
     if isinstance(found, Failure):
         failure = found
     elif isinstance(found, Outcome):
-        failure = found.failure
         try:
+            failure = _known(found.failure)
             numbers |= {name: float(value) for name, value in found.numbers.items()}
             judged = {
-                name: _judged(name, turns[name], own, name in trained)
+                name: _bounded(_judged(name, turns[name], own, name in trained))
                 for name, own in _checked(found, turns, trained, channels).items()
                 if name in turns
             }
-        except (TypeError, ValueError, AttributeError, OverflowError) as error:
-            failure = failure or Failure("malformed", str(error)[:SHOWN])
+        except Exception as error:  # It may be made of anything.
+            failure = failure or Failure("malformed", _described(error))
     else:
         failure = Failure("malformed", f"play returned {type(found).__name__}")
     if failure is not None and failure.kind in FAILURES:
@@ -133,6 +147,24 @@ def recorded(
     count = sum(len(turns[name]) for name in trained)
     numbers = {"turns": float(count), **numbers}
     return Episode(job.problem, tuple(traces), job.group, numbers)
+
+
+def _known(failure: Any) -> Failure | None:
+    match failure:
+        case None | Failure(kind=str(), message=str()):
+            return failure
+    raise TypeError(f"failure is {failure!r}, not a Failure or None")
+
+
+def _bounded(trace: Trace) -> Trace:
+    """The trace, if its rewards fit into a batch."""
+    said = {"rewards": trace.rewards, "turn_rewards": [t.reward for t in trace.turns]}
+    for field, rewards in said.items():
+        if not all(abs(reward) <= LARGEST for reward in rewards):
+            raise ValueError(
+                f"{field} of {trace.agent} are {[*rewards]}, more than float32 holds"
+            )
+    return trace
 
 
 def _checked(

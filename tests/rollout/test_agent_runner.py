@@ -143,6 +143,15 @@ async def raises(problem, agents):
     raise KeyError("as an example")
 
 
+class Unspeakable(Exception):
+    def __str__(self):
+        raise ValueError("as an example")
+
+
+async def raises_what_says_nothing(problem, agents):
+    raise Unspeakable
+
+
 async def exits(problem, agents):
     raise SystemExit(3)
 
@@ -190,6 +199,7 @@ def ending(outcome):
 
 BROKEN = {
     "raises": (raises, "error", "KeyError: 'as an example'"),
+    "raises what says nothing": (raises_what_says_nothing, "error", "Unspeakable"),
     "exits": (exits, "error", "SystemExit"),
     "exits in a task": (exits_in_a_task, "error", "SystemExit"),
     "cancels": (cancels, "error", "the environment was cancelled"),
