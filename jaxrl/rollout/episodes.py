@@ -48,7 +48,8 @@ async def played(
 ) -> Outcome | Failure:
     """Play an episode; only a `UserError` is raised.
 
-    One that takes no notice of being cancelled is left behind.
+    One that takes no notice of being cancelled is left behind. Of several errors that
+    are raised together a `UserError` counts, then a `LimitReached`, then the first.
 
     Args:
       play: The task.
@@ -83,9 +84,20 @@ async def _guarded(
 ) -> Outcome:
     try:
         return await play(problem, agents)
-    except (SystemExit, KeyboardInterrupt) as error:
-        # They would end the thread of all episodes.
-        raise RuntimeError(f"the environment raised {type(error).__name__}") from error
+    except (SystemExit, KeyboardInterrupt, BaseExceptionGroup) as error:
+        one = _one_of(error)
+        if isinstance(one, Exception | asyncio.CancelledError):
+            raise one from None
+        # It would end the thread of all episodes.
+        raise RuntimeError(f"the environment raised {type(one).__name__}") from error
+
+
+def _one_of(error: BaseException) -> BaseException:
+    """The error that counts in a group, as task groups raise them."""
+    while isinstance(error, BaseExceptionGroup):
+        chosen = error.subgroup(UserError) or error.subgroup(LimitReached) or error
+        error = chosen.exceptions[0]
+    return error
 
 
 def _described(error: Exception) -> str:

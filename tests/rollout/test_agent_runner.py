@@ -161,6 +161,24 @@ async def exits_in_a_task(problem, agents):
         group.create_task(exits(problem, agents))
 
 
+async def exits_in_a_group(problem, agents):
+    raise BaseExceptionGroup("as of anyio", [SystemExit(3)])
+
+
+async def talks_on_beside_others(problem, agents):
+    async with asyncio.TaskGroup() as outer, asyncio.TaskGroup() as group:
+        outer.create_task(hangs(problem, agents))
+        group.create_task(raises_in_the_end(problem, agents))
+        group.create_task(talks_on(problem, agents))
+
+
+async def raises_in_the_end(problem, agents):
+    try:
+        await hangs(problem, agents)
+    except asyncio.CancelledError:
+        raise KeyError("as an example") from None
+
+
 async def cancels(problem, agents):
     tool = asyncio.ensure_future(asyncio.sleep(60))
     tool.cancel()
@@ -202,10 +220,12 @@ BROKEN = {
     "raises what says nothing": (raises_what_says_nothing, "error", "Unspeakable"),
     "exits": (exits, "error", "SystemExit"),
     "exits in a task": (exits_in_a_task, "error", "SystemExit"),
+    "exits in a group": (exits_in_a_group, "error", "SystemExit"),
     "cancels": (cancels, "error", "the environment was cancelled"),
     "hangs": (hangs, "timeout", "more than 0.5 s"),
     "ignores its end": (ignores_its_end, "timeout", "more than 0.5 s"),
     "talks on": (talks_on, "limit", "2 turns"),
+    "talks on beside others": (talks_on_beside_others, "limit", "2 turns"),
     "says too much": (says_too_much, "limit", "41 tokens.* reads 32"),
     "returns nothing": (ending(None), "malformed", "NoneType"),
     "judges nobody": (ending(Outcome({})), "malformed", "nothing of policy"),
@@ -306,9 +326,18 @@ def test_if_all_episodes_fail_the_run_says_why(sampler, stage, play, message):
         )
 
 
-def test_a_mistake_of_the_user_ends_the_run(sampler, stage):
+def alone(error):
+    raise error
+
+
+def among_others(error):
+    raise ExceptionGroup("tools", [KeyError(1), ExceptionGroup("db", [error])])
+
+
+@pytest.mark.parametrize("fail", [alone, among_others])
+def test_a_mistake_of_the_user_ends_the_run(sampler, stage, fail):
     async def lost(problem, agents):
-        raise UserError("there is no database")
+        fail(UserError("there is no database"))
 
     with pytest.raises(UserError, match="there is no database"):
         runner(sampler, stage, lost).collect(tiny.problems(2), SEED)
