@@ -20,11 +20,13 @@ class ToolCall:
       name: Of the tool, as the agent wrote it.
       arguments: By name; None where the agent wrote no JSON object.
       id: By which a server matches results with calls; empty if there is none.
+      fault: Of a call that can't be read, where its form doesn't say enough.
     """
 
     name: str
     arguments: Mapping[str, Any] | None
     id: str = ""
+    fault: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,6 +9,8 @@ from jaxrl.rollout.chat import ToolCall
 
 _HERMES = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
 _PYTHON_TAG = "<|python_tag|>"
+ONE_CALL = "write one call in a reply, and the next once it is answered"
+"""What an agent is told that wrote several where its template writes one."""
 
 
 class Parsed(NamedTuple):
@@ -33,7 +35,7 @@ def hermes(text: str) -> Parsed:
     A call that the end of the turn cuts off is read as far as it goes.
 
     >>> hermes('Hm. <tool_call>{"name": "f", "arguments": {"x": 1}}</tool_call>')
-    Parsed(text='Hm.', calls=(ToolCall(name='f', arguments={'x': 1}, id=''),))
+    Parsed(text='Hm.', calls=(ToolCall(name='f', arguments={'x': 1}, id='', fault=''),))
 
     Args:
       text: Of a turn.
@@ -45,10 +47,11 @@ def hermes(text: str) -> Parsed:
 def llama(text: str) -> Parsed:
     """Read `{"name": ..., "parameters": {...}}` that is all of a turn, as Llama writes.
 
-    Several are separated by semicolons. Behind `<|python_tag|>` there is always a call.
+    Behind `<|python_tag|>` there is always a call. Several, with semicolons between,
+    are one that can't be read: Llama's templates write no turn with more than one.
 
     >>> llama('{"name": "f", "parameters": {}}')
-    Parsed(text='', calls=(ToolCall(name='f', arguments={}, id=''),))
+    Parsed(text='', calls=(ToolCall(name='f', arguments={}, id='', fault=''),))
 
     Args:
       text: Of a turn.
@@ -56,10 +59,12 @@ def llama(text: str) -> Parsed:
     before, tag, behind = text.partition(_PYTHON_TAG)
     found = _objects(behind if tag else before)
     named = bool(found) and all(isinstance(v, dict) and "name" in v for v in found)
-    if tag:
-        calls = tuple(map(_call, found)) if named else (ToolCall("", None),)
-        return Parsed(before.strip(), calls)
-    return Parsed("", tuple(map(_call, found))) if named else Parsed(text, ())
+    if not (named or tag):
+        return Parsed(text, ())
+    fault = ONE_CALL if named and len(found) > 1 else ""
+    readable = named and not fault
+    call = _call(found[0]) if readable else ToolCall("", None, fault=fault)
+    return Parsed(before.strip() if tag else "", (call,))
 
 
 def no_calls(text: str) -> Parsed:

@@ -124,7 +124,7 @@ def objection(call: ToolCall, tools: Mapping[str, Tool]) -> str | None:
       tools: Declarations by name.
     """
     if not call.name:
-        return (
+        return call.fault or (
             "the call can't be read; write a JSON object with the name of a tool and "
             "its arguments"
         )

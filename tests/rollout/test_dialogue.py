@@ -1,5 +1,7 @@
 """Conversations as tokens, with the chat templates of two families and with none."""
 
+import asyncio
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from jaxrl.errors import UserError
 from jaxrl.rollout.chat import ToolCall, assistant_message, tool_message
 from jaxrl.rollout.dialogue import Exchange, Language, prompt_after
 from jaxrl.rollout.tool_calls import hermes, llama, no_calls
+from jaxrl.rollout.tools import answer
 from jaxrl.rollout.types import Completion
 from tests.checkpoints import tiny_tokenizer
 
@@ -31,9 +34,10 @@ HERMES = """\
   {%- endif %}
 {%- endfor %}
 {%- if add_generation_prompt %}<|assistant|>{% endif %}"""
-# As Llama: a call is all of a turn.
+# As Llama: a call is all of a turn, and the only one.
 LLAMA = """\
 {%- for m in messages %}<|{{ m.role }}|>
+  {%- if m.tool_calls | length > 1 %}{{ raise_exception("one call") }}{% endif %}
   {%- if m.tool_calls %}{"name": "{{ m.tool_calls[0].function.name }}", "parameters": \
 {{ m.tool_calls[0].function.arguments | tojson }}}
   {%- else %}{{ m.content }}{% endif %}<|end|>
@@ -94,6 +98,22 @@ def test_a_call_and_its_result_are_what_the_template_writes(
     assert spoken.decode(found.tolist()) == spoken.template(messages, TOOLS, True)
     exact = [*last.prompt, *last.completion.tokens]
     assert found[: len(exact)].tolist() == exact
+
+
+def test_several_calls_where_a_template_writes_one_are_an_error_to_learn_from():
+    spoken = speaking(LLAMA, llama)
+    call = '{"name": "add", "parameters": {"x": 1}}'
+    last, reply = said(spoken, f"{call}; {call}")
+    [unreadable] = reply.tool_calls
+    told = asyncio.run(answer((), unreadable))
+    assert not told.valid
+    assert "one call in a reply" in told.text
+    messages = [*ASKED, assistant_message(reply), tool_message(unreadable, told.text)]
+    found = prompt_after(spoken, last, messages, TOOLS)
+    exact = [*last.prompt, *last.completion.tokens]
+    assert found[: len(exact)].tolist() == exact
+    rest = spoken.decode(found[len(exact) :].tolist())
+    assert rest == f"<|tool|>{told.text}<|end|><|assistant|>"
 
 
 def test_results_of_one_turn_are_shown_together():

@@ -3,10 +3,11 @@
 import pytest
 
 from jaxrl.rollout.chat import ToolCall
-from jaxrl.rollout.tool_calls import hermes, llama, no_calls
+from jaxrl.rollout.tool_calls import ONE_CALL, hermes, llama, no_calls
 
 F, G = ToolCall("f", {"x": [1, "}"]}), ToolCall("g", {})
 UNREADABLE = ToolCall("", None)
+SEVERAL = ToolCall("", None, fault=ONE_CALL)
 WRITTEN_F = '{"name": "f", "arguments": {"x": [1, "}"]}}'
 DEEP = "[" * 100_000
 
@@ -45,7 +46,8 @@ def test_hermes(text, left, calls):
         ('{"answer": 3}', '{"answer": 3}', ()),
         ("3", "3", ()),
         (WRITTEN_F.replace("arguments", "parameters"), "", (F,)),
-        (f'{WRITTEN_F}; {{"name": "g", "parameters": {{}}}}', "", (F, G)),
+        (f'{WRITTEN_F}; {{"name": "g", "parameters": {{}}}}', "", (SEVERAL,)),
+        (f"<|python_tag|>{WRITTEN_F}; {WRITTEN_F}", "", (SEVERAL,)),
         (f"Hm. <|python_tag|>{WRITTEN_F}", "Hm.", (F,)),
         ("<|python_tag|>f(1)", "", (UNREADABLE,)),
         (f"{WRITTEN_F} is what I call", f"{WRITTEN_F} is what I call", ()),
