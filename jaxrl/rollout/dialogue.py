@@ -2,12 +2,13 @@
 
 import dataclasses
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from jaxrl.rollout.chat import Reply, Tool, assistant_message
+from jaxrl.rollout.chat import Reply, Tool, ToolCall, assistant_message
 from jaxrl.rollout.tool_calls import Parser
 from jaxrl.rollout.types import Completion, Message
 
@@ -116,16 +117,41 @@ def _added(
     whole = write(messages, tools, True)
     marked = write([*asked, {"role": "assistant", "content": _MARK}], tools, False)
     end = marked.rpartition(_MARK)[2]
-    rewritten = not (until.startswith(before) and whole.startswith(until))
+    rewritten = not (until.startswith(before) and whole.startswith(before))
     reply = last.reply or language.reply(last.prompt, last.completion)
     said = _for_template(assistant_message(reply))
     rewritten |= write([*asked, said], tools, False) != until
     if rewritten or _MARK not in marked or not until.endswith(end):
         return None
+    rest = (
+        whole[len(until) :]
+        if whole.startswith(until)
+        else _behind(language, reply, whole[len(before) :], end)
+    )
+    if rest is None:
+        return None
     if last.completion.finished and len(last.completion.tokens):
         # A stop token that the template writes too was sampled already.
         end = end.removeprefix(language.decode(last.completion.tokens[-1:].tolist()))
-    return end + whole[len(until) :]
+    return end + rest
+
+
+def _behind(language: Language, reply: Reply, written: str, end: str) -> str | None:
+    """What follows a reply in a text; None if the text begins with something else.
+
+    Templates may write the last reply in another way than one that is answered, such
+    as with an empty block of thoughts; what is read from either is the same.
+    """
+    for found in re.finditer(re.escape(end), written) if end else ():
+        read = language.parse(written[: found.start()])
+        if _content(read.text, read.calls) == _content(reply.text, reply.tool_calls):
+            return written[found.end() :]
+    return None
+
+
+def _content(text: str, calls: Sequence[ToolCall]) -> tuple[str, list[Any]]:
+    """What templates show of a reply."""
+    return text.strip(), [(call.name, call.arguments or {}) for call in calls]
 
 
 def _for_template(message: Message) -> dict[str, Any]:

@@ -43,6 +43,13 @@ LLAMA = """\
   {%- else %}{{ m.content }}{% endif %}<|end|>
 {%- endfor %}
 {%- if add_generation_prompt %}<|assistant|>{% endif %}"""
+# As Qwen3: the last message begins with thoughts, if only with none.
+THOUGHTFUL = HERMES.replace(
+    "{%- else %}<|{{ m.role }}|>",
+    """{%- else %}<|{{ m.role }}|>
+    {%- if loop.last and m.role == "assistant" and "~" not in m.content %}~{% endif %}
+    {{- "" }}""",
+)
 # Leaves the thoughts of earlier turns out.
 FORGETFUL = """\
 {%- for m in messages %}<|{{ m.role }}|>
@@ -75,8 +82,10 @@ def said(spoken, text, finished=True, tools=TOOLS):
     [
         (HERMES, hermes, f"So.{WRITTEN}"),
         (LLAMA, llama, '{"name": "add", "parameters": {"x": 1}}'),
+        (THOUGHTFUL, hermes, f"So.{WRITTEN}"),
+        (THOUGHTFUL, hermes, f"Hm.~So.{WRITTEN}"),
     ],
-    ids=["hermes", "llama"],
+    ids=["hermes", "llama", "thoughtless", "thoughtful"],
 )
 @pytest.mark.parametrize("finished", [True, False])
 def test_a_call_and_its_result_are_what_the_template_writes(
@@ -98,6 +107,19 @@ def test_a_call_and_its_result_are_what_the_template_writes(
     assert spoken.decode(found.tolist()) == spoken.template(messages, TOOLS, True)
     exact = [*last.prompt, *last.completion.tokens]
     assert found[: len(exact)].tolist() == exact
+
+
+def test_what_was_sampled_stays_where_a_template_writes_it_in_two_other_ways():
+    spoken = speaking(THOUGHTFUL, hermes)
+    call = '<tool_call> {"arguments":{"x":1},"name":"add"}</tool_call>'
+    last, reply = said(spoken, call)
+    messages = [*ASKED, assistant_message(reply), tool_message(CALL, "2")]
+    found = prompt_after(spoken, last, messages, TOOLS)
+    exact = [*last.prompt, *last.completion.tokens]
+    assert found[: len(exact)].tolist() == exact
+    rest = spoken.decode(found[len(exact) :].tolist())
+    told = "<tool_response>2</tool_response>"
+    assert rest == f"<|user|>{told}<|end|><|assistant|>"
 
 
 def test_several_calls_where_a_template_writes_one_are_an_error_to_learn_from():
