@@ -1,6 +1,7 @@
 """Chat agents whose tokens are known, so that they can be trained."""
 
 import asyncio
+import copy
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -69,6 +70,8 @@ class ChatPolicy:
             raise RuntimeError("an agent was asked again before it had replied")
         if len(self.turns) == self._most:
             raise LimitReached(f"the agent has had its {self._most} turns")
+        # Copies, since environments may edit their messages in place later.
+        messages, tools = copy.deepcopy((list(messages), list(tools)))
         prompt = prompt_after(self._language, self._last, messages, tools)
         if len(prompt) > self._room:
             raise LimitReached(
@@ -83,6 +86,6 @@ class ChatPolicy:
             self._speaking = False
         if completion.failure is not None:
             raise UnansweredError(completion.failure)
-        self._last = Exchange(list(messages), list(tools), prompt, completion)
+        self._last = Exchange(messages, tools, prompt, completion)
         self.turns.append(Turn(prompt, completion))
         return self._language.reply(prompt, completion)
