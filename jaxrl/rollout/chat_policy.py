@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import dataclasses
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from jaxrl.rollout.chat import LimitReached, Reply, Tool
 from jaxrl.rollout.dialogue import Exchange, Language, prompt_after
+from jaxrl.rollout.tool_calls import no_calls
 from jaxrl.rollout.types import Completion, Failure, Message, Turn
 
 
@@ -72,7 +74,10 @@ class ChatPolicy:
             raise LimitReached(f"the agent has had its {self._most} turns")
         # Copies, since environments may edit their messages in place later.
         messages, tools = copy.deepcopy((list(messages), list(tools)))
-        prompt = prompt_after(self._language, self._last, messages, tools)
+        spoken = self._language
+        if not tools:
+            spoken = dataclasses.replace(spoken, parse=no_calls)
+        prompt = prompt_after(spoken, self._last, messages, tools)
         if len(prompt) > self._room:
             raise LimitReached(
                 f"the conversation has {len(prompt)} tokens, and the agent reads "
@@ -88,4 +93,4 @@ class ChatPolicy:
             raise UnansweredError(completion.failure)
         self._last = Exchange(messages, tools, prompt, completion)
         self.turns.append(Turn(prompt, completion))
-        return self._language.reply(prompt, completion)
+        return spoken.reply(prompt, completion)

@@ -85,8 +85,8 @@ class Environment:
       agents: Who sits at each seat: the policy that is trained, another checkpoint's
         directory, or any other agent, whose tokens are not known here.
       reward_channels: Numbers that `Judged.rewards` has.
-      parse: How calls of tools are read from text: `tool_calls.hermes` (Qwen) or
-        `tool_calls.llama`.
+      parse: How calls of tools are read, where any are offered: `tool_calls.hermes`
+        (Qwen) or `tool_calls.llama`.
       template: From messages, tools and whether the next reply is to begin, to text;
         None takes the tokenizer's chat template.
       max_turns: Replies of each agent in an episode.

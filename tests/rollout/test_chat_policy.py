@@ -5,11 +5,14 @@ import asyncio
 import numpy as np
 import pytest
 
-from jaxrl.rollout.chat import assistant_message
+from jaxrl.rollout.chat import ToolCall, assistant_message
 from jaxrl.rollout.chat_policy import ChatPolicy
 from jaxrl.rollout.dialogue import Language
 from jaxrl.rollout.tool_calls import llama
 from jaxrl.rollout.types import Completion
+
+TOOL = {"type": "function", "function": {"name": "Ada", "parameters": {}}}
+WRITTEN = '{"name": "Ada", "parameters": {}}'
 
 
 def template(messages, tools, begin_reply):
@@ -51,3 +54,13 @@ def test_messages_that_are_edited_in_place_are_read_anew(edited):
     asyncio.run(play())
     read = "".join(map(chr, made.turns[1].prompt))
     assert read == template(messages, (), True)
+
+
+@pytest.mark.parametrize(
+    ("tools", "text", "calls"),
+    [([TOOL], "", (ToolCall("Ada", {}),)), ([], WRITTEN, ())],
+)
+def test_calls_are_read_where_tools_are_offered(tools, text, calls):
+    asked = [{"role": "user", "content": "Who?"}]
+    reply = asyncio.run(policy(WRITTEN).reply(asked, tools))
+    assert (reply.text, reply.tool_calls) == (text, calls)
