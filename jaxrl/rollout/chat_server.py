@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -39,8 +40,8 @@ class ChatServer:
       api_key_env: Environment variable with the API key; None sends none.
       sampling: Further fields of requests, such as temperature, max_tokens and seed;
         without them the server decides.
-      concurrency: Requests at once.
-      deadline: Seconds for one reply, all attempts together.
+      concurrency: Requests at once; further ones wait.
+      deadline: Seconds for one reply, all attempts together, without that wait.
       attempts: Requests for one reply, at most.
       wait: Seconds before the second attempt; doubled before each further one.
     """
@@ -90,9 +91,11 @@ class ChatServer:
         body |= self.sampling
         if tools:
             body["tools"] = [*tools]
-        expires = time.monotonic() + self.deadline
         try:
-            return reply_of(self.endpoint.exchange("chat/completions", body, expires))
+            with self._places:
+                expires = time.monotonic() + self.deadline
+                answer = self.endpoint.exchange("chat/completions", body, expires)
+            return reply_of(answer)
         except UserError:
             raise
         except TROUBLE as error:
@@ -102,6 +105,12 @@ class ChatServer:
             raise UserError(
                 f"server.url is {self.url}: {explained}; {self.endpoint.remedy(error)}"
             ) from None
+
+    @property
+    def _places(self) -> threading.BoundedSemaphore:
+        # Not before it is needed, as it can't be pickled; one, whoever is first.
+        places = threading.BoundedSemaphore(self.concurrency)
+        return vars(self).setdefault("_shared_places", places)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 
 import pytest
 
@@ -125,3 +126,25 @@ def test_agents_wait_at_the_same_time():
     with chatting(answer) as chat:
         replies = asyncio.run(both(ServedAgent(server_of(chat))))
     assert [reply.text for reply in replies] == ["x", "x"]
+
+
+def test_no_more_requests_than_allowed_are_on_their_way():
+    counting, busy, most = threading.Lock(), 0, []
+
+    def answer(body, number):
+        nonlocal busy
+        with counting:
+            busy += 1
+            most.append(busy)
+        time.sleep(0.02)
+        with counting:
+            busy -= 1
+        return said("x")
+
+    async def all_of_them(agent):
+        await asyncio.gather(*(agent.reply(MESSAGES, ()) for _ in range(6)))
+
+    with chatting(answer) as chat:
+        asyncio.run(all_of_them(ServedAgent(server_of(chat, concurrency=2))))
+    assert len(most) == 6
+    assert max(most) == 2
