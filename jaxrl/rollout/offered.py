@@ -5,8 +5,8 @@ import contextlib
 import dataclasses
 import json
 import secrets
-from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from typing import Any, TypeVar
 
 from jaxrl.rollout.answers import (
     finish_reason,
@@ -21,6 +21,8 @@ HOST = "127.0.0.1"
 REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 500: "Server Error"}
 LONGEST = 64 * 2**20
 """Bytes of a request."""
+
+T = TypeVar("T")
 
 
 @dataclasses.dataclass
@@ -72,7 +74,7 @@ async def offered(agents: Mapping[str, ChatAgent]) -> AsyncIterator[Offer]:
     """Serve agents on this machine while the block runs.
 
     `Offer.error` says whether an agent failed, which programs may hide. Requests to one
-    agent are answered one after another.
+    agent are answered one after another, and given up where the client hangs up.
 
     Args:
       agents: By the name of the model that a request asks for.
@@ -84,7 +86,8 @@ async def offered(agents: Mapping[str, ChatAgent]) -> AsyncIterator[Offer]:
         serving.add(task := asyncio.current_task())
         with contextlib.suppress(OSError, EOFError, ValueError):
             method, url, body = await _request(reader)
-            status, found = await offer.answer(method, f"{address}{url}", body)
+            answer = offer.answer(method, f"{address}{url}", body)
+            status, found = await _unless_gone(reader, answer)
             sent = json.dumps(found).encode()
             writer.write(
                 f"HTTP/1.1 {status} {REASONS[status]}\r\n"
@@ -115,6 +118,27 @@ async def _request(reader: asyncio.StreamReader) -> tuple[str, str, bytes]:
     fields = dict(line.lower().split(":", 1) for line in lines if ":" in line)
     size = min(int(fields.get("content-length", 0)), LONGEST)
     return method, path, await reader.readexactly(size)
+
+
+async def _unless_gone(
+    reader: asyncio.StreamReader, wanted: Coroutine[Any, Any, T]
+) -> T:
+    """Wait for a result as long as the client does; an EOFError says that it left."""
+    gone, work = asyncio.ensure_future(_gone(reader)), asyncio.ensure_future(wanted)
+    try:
+        await asyncio.wait({gone, work}, return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            raise EOFError("the client has hung up")
+        return work.result()
+    finally:
+        gone.cancel()
+        work.cancel()
+
+
+async def _gone(reader: asyncio.StreamReader) -> None:
+    with contextlib.suppress(OSError):
+        while await reader.read(LONGEST):
+            pass
 
 
 def _refusal(status: int, message: str) -> tuple[int, Any]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import urllib.parse
 import urllib.request
 
 import pytest
@@ -72,6 +73,46 @@ def test_requests_to_an_agent_are_answered_one_after_another():
             return await asyncio.gather(*asked)
 
     assert [reply.text for reply in asyncio.run(run())] == ["Hello."] * 3
+
+
+@pytest.mark.parametrize("waiting", [1, 2])
+def test_a_client_that_hangs_up_is_not_answered(waiting):
+    class Ponders:
+        begun, withdrawn = 0, 0
+
+        async def reply(self, messages, tools):
+            self.begun += 1
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                self.withdrawn += 1
+                raise
+
+    async def until(holds):
+        while not holds():
+            await asyncio.sleep(0.001)
+
+    async def run(agent):
+        async with asyncio.timeout(5), offered({"policy": agent}) as offer:
+            url = urllib.parse.urlsplit(offer.url)
+            body = json.dumps({"model": "policy", "messages": ASKED}).encode()
+            head = f"POST {url.path}/chat/completions HTTP/1.1\r\n"
+            sent = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+            clients = []
+            for _ in range(waiting):
+                _, writer = await asyncio.open_connection(url.hostname, url.port)
+                writer.write(sent)
+                clients.append(writer)
+            await until(lambda: agent.begun)
+            for client in reversed(clients):
+                client.close()
+                await client.wait_closed()
+                await asyncio.sleep(0.05)
+            await until(lambda: agent.withdrawn)
+            assert offer.error is None
+
+    asyncio.run(run(agent := Ponders()))
+    assert agent.begun == agent.withdrawn == 1
 
 
 def test_calls_get_an_id_where_they_have_none():
