@@ -170,7 +170,11 @@ def _known(failure: Any) -> Failure | None:
 
 def _bounded(trace: Trace) -> Trace:
     """The trace, if its rewards fit into a batch."""
-    said = {"rewards": trace.rewards, "turn_rewards": [t.reward for t in trace.turns]}
+    said = {
+        "rewards": trace.rewards,
+        "turn_rewards": [turn.reward for turn in trace.turns],
+        "penalties": [turn.penalty for turn in trace.turns],
+    }
     for field, rewards in said.items():
         if not all(abs(reward) <= LARGEST for reward in rewards):
             raise ValueError(
