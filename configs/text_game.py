@@ -4,7 +4,8 @@ Paper: Feng et al., 2025, Group-in-Group Policy Optimization, arXiv:2505.10978; 
 TextWorld (Cote et al., 2018, arXiv:1806.11532). The policy sees the state and numbered
 commands, and says a number. It is rewarded at the end of a quest alone; steps are
 compared where room and inventory are the same. Differs from the paper: no history in
-the prompt, no KL term, a tiny policy.
+the prompt, no KL term, a tiny policy, and a reply that is no command costs a turn and
+nothing else: in groups that all lose, deviations make any penalty as large as a win.
 
     pip install 'jaxrl[envs]'
     python benchmarks/text_game.py --prepare  # writes runs/text_game: games, policy
@@ -58,7 +59,7 @@ def choose(said: str, commands: Sequence[str]) -> str:
 
 
 TEXT_WORLD = TextWorld(tell=tell, choose=choose)
-TASK = SteppedTask(TEXT_WORLD, turns=TURNS, show=latest, invalid_penalty=0.1)
+TASK = SteppedTask(TEXT_WORLD, turns=TURNS, show=latest)
 
 
 def text(messages: Sequence[Message], tools: Sequence[Tool], begin_reply: bool) -> str:
