@@ -13,12 +13,13 @@ import pytest
 
 from jaxrl.bench.arguments import SCRIPTS
 from jaxrl.bench.silo import BOARDS, Bench, Matrix, Settings
-from jaxrl.bench.silo_tables import columns, cost, row_of, rows_in, score, success
+from jaxrl.bench.silo_tables import columns, cost, mean, row_of, rows_in, score, success
 from jaxrl.cli import MISTAKE, OK, main
 from jaxrl.errors import UserError
 from jaxrl.tasks.silo.agents import SCRIPTED
 from jaxrl.tasks.silo.prompts import PROMPTS
 from tests.rollout.chat_double import MODEL, chatting, said
+from tests.tasks.silo.teams import Submitting
 
 TASKS = ("--tasks", "I-01", "II-11", "--agents", "2", "3")
 
@@ -220,6 +221,18 @@ def test_sizes_of_the_paper_come_from_one_stream():
     )
     assert alone.instance == among.instance
     assert alone.instance.expected[0] == 988
+
+
+@pytest.mark.parametrize("answer", [{"0": 1, "total": 2}, "0x" + "f" * 4000])
+def test_an_odd_answer_is_wrong_and_ends_no_bench(tmp_path, answer):
+    cells = [*Matrix(("I-01", "II-18"), (2,), ("p2p",)).cells(Settings("test"))]
+    bench = label_bench(tmp_path / "odd", lambda seat: Submitting(answer))
+    bench.claim()
+    asyncio.run(bench.run(cells))
+    rows = rows_in(tmp_path)
+    assert [row.failure for row in rows] == [None, None]
+    assert mean(rows, score("fixed", "success_rate")) == 0
+    assert not any(row.failings["consensus"] for row in rows)
 
 
 def test_the_whole_matrix_has_ninety_runs_for_each_size():

@@ -1,12 +1,10 @@
 """What a run costs, and how it fails."""
 
 import dataclasses
-import json
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
-from jaxrl.tasks.silo.answers import lenient_reading
+from jaxrl.tasks.silo.answers import is_near, lenient_reading
 from jaxrl.tasks.silo.board import Transfer
 from jaxrl.tasks.silo.environment import Environment, Member
 from jaxrl.tasks.silo.instances import Instance
@@ -122,10 +120,11 @@ def failings_of(run: Environment) -> Failings:
     submitted = [(i, m) for i, m in enumerate(run.members) if m.submitted is not None]
     informed = [_is_informed(run.instance, i, member) for i, member in submitted]
     wrong = [not _is_right(run.instance, i, member) for i, member in submitted]
-    answers = {_canonical(member.answer) for _, member in submitted}
+    answers = [lenient_reading(member.answer) for _, member in submitted]
+    agree = all(is_near(answer, answers[0], 0.0) for answer in answers)
     return Failings(
         premature=not all(informed),
-        consensus=not run.instance.task.segmented and len(answers) > 1,
+        consensus=not run.instance.task.segmented and not agree,
         computation=any(a and b for a, b in zip(informed, wrong, strict=True)),
         leader=has_leader(run.board.transfers, len(run.members)),
     )
@@ -144,7 +143,3 @@ def _is_informed(instance: Instance, agent: int, member: Member) -> bool:
 def _is_right(instance: Instance, agent: int, member: Member) -> bool:
     expected, tolerance = instance.expected[agent], instance.task.tolerance
     return mended_equal(member.answer, expected, tolerance=tolerance)
-
-
-def _canonical(answer: Any) -> str:
-    return json.dumps(lenient_reading(answer), sort_keys=True, default=repr)

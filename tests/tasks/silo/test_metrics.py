@@ -46,6 +46,11 @@ SUMS = drawn(2)["II-11"].expected
     ("task", "steps", "expected"),
     [
         ("I-01", exchanged(TRUTH, f"{TRUTH}"), Failings(False, False, False, False)),
+        (
+            "I-01",
+            exchanged(TRUTH, float(TRUTH)),
+            Failings(False, False, False, False),
+        ),
         ("I-01", exchanged(TRUTH, 3), Failings(False, True, True, False)),
         ("I-01", exchanged(3, 3), Failings(False, False, True, False)),
         ("I-01", [[submit(TRUTH)] * 2], Failings(True, False, False, False)),

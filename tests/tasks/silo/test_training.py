@@ -31,6 +31,7 @@ from jaxrl.tasks.silo.training import (
 from jaxrl.tasks.silo.wire import NativeWire
 from jaxrl.train import train
 from tests import tiny
+from tests.tasks.silo.teams import Submitting
 
 ROUNDS = 4
 TEAM = SiloTeam(PROTOCOLS["bp"], NativeWire(), Rules(rounds=ROUNDS))
@@ -86,6 +87,15 @@ def test_who_has_no_room_stays_silent_unless_from_the_beginning():
     assert spoken.agents["agent_0"].rewards == (0.5, 0.5)
     with pytest.raises(LimitReached):
         asyncio.run(TEAM(problem, agents | {"agent_1": Hoarse(agents["agent_1"], 0)}))
+
+
+@pytest.mark.parametrize("answer", [{"0": 1, "total": 2}, "0x" + "f" * 4000])
+def test_an_odd_answer_is_wrong_and_no_error(answer):
+    [problem] = problems(["I-01"], 1)
+    odd = {f"agent_{i}": Submitting(answer) for i in range(2)}
+    outcome = asyncio.run(TEAM(problem, odd))
+    assert outcome.failure is None
+    assert {judged.rewards for judged in outcome.agents.values()} == {(0.0, 0.0)}
 
 
 def test_problems_differ_in_task_and_seed():
