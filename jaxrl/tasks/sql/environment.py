@@ -33,7 +33,7 @@ class SqlTurn:
       payload: What it wants, as read from the reply.
       action: The phase that it names, or None.
       formed: True if it has the form of its phase.
-      feedback: What it was told; empty after an answer.
+      feedback: What it was told; empty after an answer, or where it was cut.
     """
 
     reply: Reply
@@ -56,7 +56,8 @@ class SqlEpisode:
       execution: 1 right, 0.2 executable, 0 neither.
       format: 0.1 if every turn keeps the protocol, else 0.
       schema: Score of the proposal; 0 unless the answer is right.
-      ended: "answer", "turns" or "context".
+      ended: "answer", "turns", "context", or "length" where the last turn was cut, and
+        not carried out.
       failure: Set if the rewards are unknown, and 0, for no fault of the agent.
     """
 
@@ -112,6 +113,11 @@ class SqlEnvironment:
                 if not turns:
                     raise
                 ended = "context"
+                break
+            if not reply.finished:
+                # What a limit cut may lack its end, even where it can be read.
+                turns.append(SqlTurn(reply, None, None, formed=False, feedback=""))
+                ended = "length"
                 break
             payload = protocol.payload_of(reply)
             feedback = await self._feedback(payload, problem)

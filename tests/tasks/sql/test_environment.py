@@ -259,6 +259,33 @@ def test_turns_and_context_are_limited(environment, problem):
     assert (episode.ended, len(episode.turns)) == ("context", 3)
 
 
+@dataclasses.dataclass(frozen=True)
+class CutAt:
+    """Follows a script, but a limit cuts one turn, if only behind its last tag."""
+
+    script: ScriptedAgent
+    turn: int
+
+    async def reply(self, messages, tools):
+        said = await self.script.reply(messages, tools)
+        number = sum(message["role"] == "assistant" for message in messages)
+        return dataclasses.replace(said, finished=number != self.turn)
+
+
+@pytest.mark.parametrize("turn", [-1, -3, 0])
+def test_a_turn_that_a_limit_cut_is_not_carried_out(environment, problem, turn):
+    texts = expert_turns(problem)
+    number = range(len(texts))[turn]
+    agent = CutAt(ScriptedAgent(texts), number)
+    episode = asyncio.run(environment.play(problem, agent))
+    assert (episode.ended, len(episode.turns)) == ("length", number + 1)
+    last = episode.turns[-1]
+    assert (last.payload, last.action, last.feedback) == (None, None, "")
+    assert (episode.answer, episode.rewards) == (None, (0.0, 0.0))
+    assert episode.schema_turns == min(number, len(texts) - 2)
+    assert (episode.proposed is not None) is (number > len(texts) - 3)
+
+
 @pytest.mark.parametrize(
     ("sql", "feedback"),
     [
