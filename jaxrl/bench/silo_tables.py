@@ -176,20 +176,22 @@ def columns(rows: Sequence[Row], values: Mapping[str, Value]) -> str:
 
 
 def coordination(rows: Sequence[Row], scorer: str) -> str:
-    """A table of RCC: what a team loses against one agent with the same input."""
+    """A table of RCC: what a team loses against one agent with the same input.
+
+    Both sides are means over the tasks that both of them have a result for.
+    """
     sizes = sorted({row.agents for row in rows if row.solo})
 
+    def known(part: Iterable[Row], size: int) -> dict[str, Row]:
+        return {r.task: r for r in part if r.agents == size and r.failure is None}
+
     def cell(part: Sequence[Row], label: str, size: int) -> Cell:
-        mine = [row for row in part if row.agents == size]
-        tasks = {row.task for row in mine}
-        base = [
-            row
-            for row in rows
-            if row.solo and row.task in tasks and row.agents == size
-            if row.label == label
-        ]
+        team = known(part, size)
+        solo = known((r for r in rows if r.solo and r.label == label), size)
+        shared = team.keys() & solo.keys()
         return coordination_cost(
-            mean(mine, success(scorer)), mean(base, success(scorer))
+            mean((team[task] for task in shared), success(scorer)),
+            mean((solo[task] for task in shared), success(scorer)),
         )
 
     lines = [

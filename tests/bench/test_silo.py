@@ -13,7 +13,16 @@ import pytest
 
 from jaxrl.bench.arguments import SCRIPTS
 from jaxrl.bench.silo import BOARDS, Bench, Matrix, Settings
-from jaxrl.bench.silo_tables import columns, cost, mean, row_of, rows_in, score, success
+from jaxrl.bench.silo_tables import (
+    columns,
+    coordination,
+    cost,
+    mean,
+    row_of,
+    rows_in,
+    score,
+    success,
+)
 from jaxrl.cli import MISTAKE, OK, main
 from jaxrl.errors import UserError
 from jaxrl.tasks.silo.agents import SCRIPTED
@@ -246,6 +255,33 @@ def test_means_leave_out_what_failed():
     good = {**key, "failure": None, "cost": {"rounds": 4}}
     rows = [row_of("a", good), row_of("a", {**key, "failure": "no"})]
     assert columns(rows, {"rounds": cost("rounds")}).endswith("| a | p2p | 4 |")
+
+
+def scored(task, protocol, right, failure=None):
+    scores = {"fixed": {"success_rate": float(right)}}
+    key = {"task": task, "agents": 2, "protocol": protocol, "failure": failure}
+    return row_of("a", key | ({} if failure else {"scores": scores}))
+
+
+ALONE = {"I-01": 1, "I-02": 1, "I-04": 0}
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([scored("I-01", "p2p", 1), scored("II-11", "p2p", 0)], "0"),
+        ([scored("I-01", "p2p", 0), scored("II-11", "p2p", 1)], "1"),
+        ([scored("I-02", "p2p", 0), scored("I-01", "p2p", 1)], "0.5"),
+        ([scored("I-01", "p2p", 1), scored("I-04", "p2p", 0, "no")], "0"),
+        ([scored("I-01", "p2p", 1), scored("I-03", "p2p", 0)], "0"),
+        ([scored("II-11", "p2p", 1)], "-"),
+    ],
+)
+def test_a_team_is_compared_on_tasks_that_were_run_alone_too(rows, expected):
+    alone = [scored(task, "solo", right) for task, right in ALONE.items()]
+    alone.append(scored("I-03", "solo", 0, "no"))
+    found = coordination([*rows, *alone], "fixed")
+    assert found.endswith(f"| a | p2p | {expected} |")
 
 
 def test_choices_on_the_command_line_are_those_of_the_library():
