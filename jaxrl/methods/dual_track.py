@@ -3,12 +3,9 @@
 import dataclasses
 from functools import partial
 
-import jax.numpy as jnp
-
-from jaxrl.advantages.channels import track
 from jaxrl.methods.credit import reward_channels, sequence_credit
 from jaxrl.methods.surrogate import surrogate_loss
-from jaxrl.methods.tracks import channel_track, named, routed, second_of
+from jaxrl.methods.tracks import channel_track, compared, named, routed, second_of
 from jaxrl.surrogates.clipping import clipped
 from jaxrl.types import Batch, Credit, Loss, Needs, Scores
 from jaxrl.weights import restricted, sequence_mean
@@ -20,8 +17,8 @@ class DualTrackGrpo:
 
     Reward channel 0 (the answer) credits all tokens, channel 1 (the schema) those with
     `batch.channel == 1`: everything up to the end of the last proposal. Each track
-    averages over its own tokens. The variants of the release that add or multiply
-    credit are `advantages.channels.added` and `magnified`.
+    averages over its own tokens. Variants of the release with one loss are `AddedTrack`
+    and `MagnifiedTrack`.
 
     Attributes:
       second_weight: Weight of the second track's loss; lambda.
@@ -39,10 +36,8 @@ class DualTrackGrpo:
 
     def credit(self, batch: Batch) -> Credit:
         """Normalise both rewards within groups; weigh sequences alike in each track."""
-        number = len(batch.group)
-        everyone = jnp.ones_like(batch.group, bool)
         answer, schema = (
-            track(x, everyone, batch.group, num_groups=number, limit=self.limit)
+            compared(batch, x, limit=self.limit)
             for x in reward_channels(batch, "answer", "schema")
         )
         weights = sequence_mean(batch.mask, batch.sequence)

@@ -4,6 +4,7 @@ import dataclasses
 
 import jax.numpy as jnp
 
+from jaxrl.advantages.channels import track
 from jaxrl.advantages.groups import spread
 from jaxrl.advantages.steps import trajectory_zscore
 from jaxrl.losses.supervised import nll
@@ -84,6 +85,21 @@ def channel_track(
     tokens = routed(batch, channel)
     own = spread(advantages, batch.sequence, tokens)
     return Credit(own, jnp.where(tokens, weights, 0.0))
+
+
+def compared(batch: Batch, rewards: Array, *, limit: float) -> Array:
+    """Normalise one reward channel within groups.
+
+    Args:
+      batch: The data; who failed has a group of its own.
+      rewards: float [S]. Of the channel.
+      limit: Largest magnitude.
+
+    Returns:
+      float [S]. In deviations.
+    """
+    number, everyone = len(batch.group), jnp.ones_like(batch.group, bool)
+    return track(rewards, everyone, batch.group, num_groups=number, limit=limit)
 
 
 def trajectory_track(batch: Batch, trajectory: Array, channel: int) -> Credit:

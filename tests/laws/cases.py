@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxrl.advantages.scaling import equal_prompts
 from jaxrl.divergences.samples import k1, k2, k3
+from jaxrl.methods.added_track import AddedTrack
 from jaxrl.methods.answers import is_right
 from jaxrl.methods.aopd import Aopd
 from jaxrl.methods.aspo import Aspo
@@ -42,6 +43,7 @@ from jaxrl.methods.gtpo import Gtpo
 from jaxrl.methods.hipif import Hipif
 from jaxrl.methods.kl_cov import KlCov
 from jaxrl.methods.lite_ppo import LitePpo
+from jaxrl.methods.magnified_track import MagnifiedTrack
 from jaxrl.methods.maspo import Maspo
 from jaxrl.methods.max_rl import MaxRl
 from jaxrl.methods.minillm import MiniLlm
@@ -180,6 +182,8 @@ CASES = {
         GiGpo(episodes_alike=True), edit=agents.shared_trajectories
     ),
     "dual_track": Case(DualTrackGrpo(), gradient=agents.two_tracks),
+    "added_track": Case(AddedTrack()),
+    "magnified_track": Case(MagnifiedTrack()),
     "duca": Case(Duca(), edit=agents.session_and_turns),
     "gtpo": Case(Gtpo()),
     "hipif": Case(Hipif()),

@@ -8,12 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxrl.methods.added_track import AddedTrack
 from jaxrl.methods.dual_track import DualTrackGrpo
 from jaxrl.methods.duca import Duca
 from jaxrl.methods.gigpo import GiGpo
 from jaxrl.methods.grpo import Grpo
 from jaxrl.methods.gtpo import Gtpo
 from jaxrl.methods.hipif import Hipif
+from jaxrl.methods.magnified_track import MagnifiedTrack
 from jaxrl.methods.siri import Siri
 from jaxrl.methods.skill1 import Skill1
 from jaxrl.types import Batch, Scores, Steps
@@ -59,16 +61,44 @@ def two_answers():
     return make_batch(mask, [[1.1, 1.0], [0.2, 0.0]], channel=channel), jnp.log(ratio)
 
 
-def test_oracle_of_dual_track_loss():
-    value, _ = loss_and_gradient(DualTrackGrpo(), *two_answers())
-    close(value, -0.145416)
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [
+        (DualTrackGrpo(), -0.145416),
+        (AddedTrack(), -0.095833),
+        # All magnitudes are 1 here, so that both variants give the same.
+        (MagnifiedTrack(), -0.095833),
+    ],
+)
+def test_oracle_of_dual_track_loss(method, expected):
+    value, _ = loss_and_gradient(method, *two_answers())
+    close(value, expected)
 
 
-def test_second_track_does_not_reach_later_tokens():
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [
+        (AddedTrack(), [1.523275, 0.738257, -0.923097, -1.338435]),
+        (MagnifiedTrack(), [1.362829, 0.882594, -0.778760, -1.194098]),
+    ],
+)
+def test_oracle_of_credit_in_one_track(method, expected):
+    """agentic.md 3, O1: one token of the schema, and one behind it."""
+    rewards = [[1.1, 1.0], [1.0, 0.0], [0.2, 0.0], [0.0, 0.0]]
+    channel = jnp.broadcast_to(jnp.array([1, 0]), (4, 2))
+    batch = make_batch(np.ones((4, 2)), rewards, channel=channel)
+    credit = method.credit(batch)
+    close(credit.advantages[:, 0], expected)
+    close(credit.advantages[:, 1], [1.090263, 0.882594, -0.778760, -1.194098])
+    assert credit.second is None
+
+
+@pytest.mark.parametrize("method", [DualTrackGrpo(), AddedTrack(), MagnifiedTrack()])
+def test_second_track_does_not_reach_later_tokens(method):
     batch, logp = two_answers()
-    _, gradient = loss_and_gradient(DualTrackGrpo(), batch, logp)
+    _, gradient = loss_and_gradient(method, batch, logp)
     moved = dataclasses.replace(batch, rewards=batch.rewards.at[:, 1].set(0.0))
-    _, other = loss_and_gradient(DualTrackGrpo(), moved, logp)
+    _, other = loss_and_gradient(method, moved, logp)
     assert np.all((gradient != other)[0, :1])
     np.testing.assert_array_equal(gradient[:, 2:], other[:, 2:])
 
@@ -103,6 +133,18 @@ REDUCED = {
     "one track": (DualTrackGrpo(clip_high=0.2), [OUTCOMES, OUTCOMES], 0, True),
     "no weight": (
         DualTrackGrpo(second_weight=0.0, clip_high=0.2),
+        [OUTCOMES, OUTCOMES[::-1]],
+        0,
+        True,
+    ),
+    "no weight, added": (
+        AddedTrack(second_weight=0.0, clip_high=0.2),
+        [OUTCOMES, OUTCOMES[::-1]],
+        0,
+        True,
+    ),
+    "no weight, magnified": (
+        MagnifiedTrack(second_weight=0.0, clip_high=0.2),
         [OUTCOMES, OUTCOMES[::-1]],
         0,
         True,

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from jaxrl.losses.policy import policy_gradient
+from jaxrl.methods.added_track import AddedTrack
 from jaxrl.methods.aopd import Aopd
 from jaxrl.methods.aspo import Aspo
 from jaxrl.methods.ce_gppo import CeGppo
@@ -30,6 +31,7 @@ from jaxrl.methods.gspo import Gspo
 from jaxrl.methods.gtpo import Gtpo
 from jaxrl.methods.hipif import Hipif
 from jaxrl.methods.lite_ppo import LitePpo
+from jaxrl.methods.magnified_track import MagnifiedTrack
 from jaxrl.methods.maspo import Maspo
 from jaxrl.methods.max_rl import MaxRl
 from jaxrl.methods.minillm import MiniLlm
@@ -71,6 +73,7 @@ SURROGATES = [
     *(
         (method, partial(clipped, **BOUNDS))
         for method in (
+            AddedTrack(**CLIP),
             ClipCov(**CLIP),
             Dapo(**CLIP),
             DrGrpo(length=9, **CLIP),
@@ -80,6 +83,7 @@ SURROGATES = [
             Gtpo(**CLIP),
             Hipif(**CLIP, kl_coef=0.0),
             LitePpo(**CLIP),
+            MagnifiedTrack(**CLIP),
             MaxRl(**CLIP),
             PassAtK(**CLIP, k=2),
             ReinforcePlusPlus(**CLIP),
