@@ -1,4 +1,4 @@
-"""Compare Dual-Track GRPO with GRPO on unseen schemas, several seeds each.
+"""Compare Dual-Track GRPO, in two variants, with GRPO on unseen schemas.
 
     python benchmarks/trust_sql.py --prepare      # schemas, and the warmed-up start
     python benchmarks/trust_sql.py --seeds 0 1 2  # all runs, one after another
@@ -34,7 +34,8 @@ RESULTS = ROOT / "benchmarks" / "results" / "trust_sql.json"
 README = ROOT / "configs" / "README.md"
 BEGIN, END = "<!-- trust_sql: begin -->", "<!-- trust_sql: end -->"
 
-START, CONFIGS = "trust_sql_warmup", ("trust_sql_grpo", "trust_sql")
+START = "trust_sql_warmup"
+CONFIGS = ("trust_sql_grpo", "trust_sql", "trust_sql_added")
 EVERY = 2
 """One in so many held-out questions is asked."""
 

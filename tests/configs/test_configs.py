@@ -16,7 +16,7 @@ CONFIGS = sorted(FOLDER.rglob("*.py"))
 METHODS = FOLDER / "sums"
 NEEDS_DATA = [
     *("grpo_gsm8k_qwen3", "opd_gsm8k_qwen3", "sft_warmup"),
-    *("trust_sql", "trust_sql_grpo", "trust_sql_warmup"),
+    *("trust_sql", "trust_sql_added", "trust_sql_grpo", "trust_sql_warmup"),
 ]
 
 pytestmark = pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
