@@ -1,7 +1,6 @@
 """Every experiment loads, explains itself, and is right but for data it lacks."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,26 +16,10 @@ METHODS = FOLDER / "sums"
 NEEDS_DATA = [
     *("grpo_gsm8k_qwen3", "opd_gsm8k_qwen3", "sft_warmup"),
     *("trust_sql", "trust_sql_added", "trust_sql_grpo", "trust_sql_warmup"),
+    "trust_sql_qwen3",
 ]
 
 pytestmark = pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-
-
-@pytest.fixture(autouse=True)
-def fresh_imports(monkeypatch):
-    """Configs read the environment when they are imported."""
-    monkeypatch.delenv("MODEL_DIR", raising=False)
-    for name in ("GSM8K_DIR", "SMALL_SQL_DIR", "TEACHER_DIR", "TEACHER_URL"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    forget_configs()
-    yield
-    forget_configs()
-
-
-def forget_configs():
-    for name in [name for name in sys.modules if name.split(".")[0] == "configs"]:
-        del sys.modules[name]
 
 
 @pytest.fixture
@@ -46,9 +29,14 @@ def files(tmp_path, monkeypatch):
     row = json.dumps({"question": "1+1?", "answer": "1+1 is 2.\n#### 2"})
     for name in ("train.jsonl", "test.jsonl", "demonstrations.jsonl"):
         (tmp_path / name).write_text(f"{row}\n" * 3)
-    monkeypatch.setenv("MODEL_DIR", str(tmp_path))
-    monkeypatch.setenv("GSM8K_DIR", str(tmp_path))
-    monkeypatch.setenv("SMALL_SQL_DIR", str(tmp_path))
+    asked = [{"db_id": name, "question": "?", "SQL": "SELECT 1"} for name in "ab"]
+    for name in ("train.json", "train_tables.json"):
+        (tmp_path / name).write_text(json.dumps(asked))
+    for name in "ab":
+        (tmp_path / "train_databases" / name).mkdir(parents=True)
+        (tmp_path / "train_databases" / name / f"{name}.sqlite").touch()
+    for name in ("MODEL_DIR", "GSM8K_DIR", "SMALL_SQL_DIR", "BIRD_DIR"):
+        monkeypatch.setenv(name, str(tmp_path))
     return tmp_path
 
 
