@@ -46,7 +46,8 @@ Files = Mapping[str, str | bytes]
 class Sandbox:
     """Runs Python, shell scripts and other programs of a model; see README.md here.
 
-    To be shared by the tasks of one event loop.
+    To be shared by tasks. Each event loop has slots of its own: those held in a loop
+    that was left, as `Stage.replace` does, never come back.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class Sandbox:
 
         Args:
           limits: Of every run; None takes the defaults.
-          concurrency: Runs at once; others wait.
+          concurrency: Runs at once in an event loop; others wait.
           readable: Directories and files of this machine that programs may read, beside
             those of the system and of Python. Where root runs this, programs run as
             nobody, and read what everyone may.
@@ -86,7 +87,8 @@ class Sandbox:
         self.weaker = problem is not None
         self._limits = limits or Limits()
         self._readable = (*_default_paths(), *map(_checked_path, readable))
-        self._slots = asyncio.Semaphore(concurrency)
+        self._concurrency = concurrency
+        self._slots: dict[asyncio.AbstractEventLoop, asyncio.Semaphore] = {}
 
     async def run(self, argv: Sequence[str], *, files: Files | None = None) -> Outcome:
         """Run one program in an empty temporary directory, with no input.
@@ -100,7 +102,7 @@ class Sandbox:
           How it ended. The directory is gone.
         """
         files = {_checked_name(name): text for name, text in (files or {}).items()}
-        async with self._slots:
+        async with self._slots_here():
             if not self.weaker:
                 return await self._run(argv, files, None)
             with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
@@ -115,6 +117,14 @@ class Sandbox:
         """Run a script of the system's `sh`."""
         argv = ["/bin/sh", "script.sh"]
         return await self.run(argv, files={**(files or {}), "script.sh": script})
+
+    def _slots_here(self) -> asyncio.Semaphore:
+        """Those of the running event loop; closed ones are forgotten."""
+        for loop in [*self._slots]:
+            if loop.is_closed():
+                self._slots.pop(loop, None)
+        made = asyncio.Semaphore(self._concurrency)
+        return self._slots.setdefault(asyncio.get_running_loop(), made)
 
     async def _run(
         self, argv: Sequence[str], files: Files, directory: str | None

@@ -447,6 +447,24 @@ def test_many_run_at_once_and_no_more_than_allowed():
 
 
 @needs_namespaces
+def test_an_event_loop_that_is_left_with_its_slots_leaves_others_theirs():
+    sandbox = Sandbox(limits=LIMITS, concurrency=1)
+
+    async def both(script):
+        return await asyncio.gather(*(sandbox.shell(script) for _ in range(2)))
+
+    async def left():
+        playing = asyncio.ensure_future(both("sleep 60"))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(playing), 0.5)
+        found = await asyncio.to_thread(asyncio.run, both("echo on"))
+        playing.cancel()
+        return [one.stdout for one in found]
+
+    assert asyncio.run(left()) == ["on\n"] * 2
+
+
+@needs_namespaces
 def test_a_cancelled_run_is_killed():
     sleep = f"sleep 7{os.getpid()}.25"
 
