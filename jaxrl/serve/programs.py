@@ -47,7 +47,7 @@ from jaxrl.serve.http import (
     unless_gone,
 )
 from jaxrl.serve.messages import read_messages, read_tools
-from jaxrl.serve.requests import read_json, read_model
+from jaxrl.serve.requests import read_json, read_model, read_usage
 
 MODEL = "policy"
 """Name under which programs find the policy."""
@@ -201,7 +201,8 @@ async def _answer(lines: dict[str, _Line], request: Request, respond: Respond) -
 
         async def pieces() -> AsyncIterator[dict[str, Any]]:
             yield head.holding([{**index, "delta": message_delta(message)}])
-            yield head.holding([], usage=counted)
+            if read_usage(body):
+                yield head.holding([], usage=counted)
 
         return await respond(events(pieces()))
     head = make_head("chat.completion", MODEL)

@@ -179,6 +179,12 @@ def is_finite(value: Any) -> bool:
     return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 
+def read_usage(body: Mapping[str, Any]) -> bool:
+    """Whether a stream is to end with counts of tokens, in a piece without choices."""
+    settings = body.get("stream_options")
+    return isinstance(settings, dict) and bool(settings.get("include_usage"))
+
+
 def read_model(body: Mapping[str, Any], name: str) -> None:
     """Raise unless a request names the model that is served."""
     if body.get("model") != name:
@@ -202,7 +208,6 @@ def _options(
     if not top_p:
         raise wrong("top_p", "must be more than 0")
     seed = _whole(body, "seed", -1, -LARGEST_SEED, LARGEST_SEED)
-    settings = body.get("stream_options") or {}
     return Options(
         count=_whole(body, "n", 1, 1, limits.rows),
         limit=_whole(body, limit, 0, 1, limits.new_tokens) or None,
@@ -218,7 +223,7 @@ def _options(
         logprobs=logprobs,
         token_ids=_flag(body, "return_token_ids"),
         stream=_flag(body, "stream"),
-        usage=isinstance(settings, dict) and bool(settings.get("include_usage")),
+        usage=read_usage(body),
     )
 
 

@@ -69,7 +69,7 @@ async def async_harness(problem, url):
         await ask(client, problem.prompt)
         stream = await ask(client, problem.prompt, "and?", stream=True)
         pieces = [piece async for piece in stream]
-    return "".join(p.choices[0].delta.content or "" for p in pieces if p.choices)
+    return "".join(p.choices[0].delta.content or "" for p in pieces)
 
 
 SCRIPT = """
@@ -95,6 +95,20 @@ def test_a_program_plays_through_its_address(program):
     assert outcome.agents["policy"].rewards == (len("turn 2"),)
     assert [m["content"] for m in agent.asked[0]] == [PROBLEM.prompt]
     assert len(agent.asked) == 2
+
+
+def test_a_stream_counts_its_tokens_only_where_that_is_asked_for():
+    def program(problem, url):
+        counted = {"stream": True, "stream_options": {"include_usage": True}}
+        with openai.OpenAI(base_url=url, api_key=KEY) as client:
+            *_, last = ask(client, "1", **counted)
+            assert all(piece.choices for piece in ask(client, "1", stream=True))
+        return f"{len(last.choices)} {last.usage.total_tokens}"
+
+    def reward(problem, text):
+        return float(text == "0 5")
+
+    assert played(program, (reward,))[0].agents["policy"].rewards == (1.0,)
 
 
 def test_calls_of_tools_reach_the_program():
