@@ -5,12 +5,12 @@ import functools
 import os
 import stat
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
 from jaxrl.errors import UserError
+from jaxrl.sandbox.directory import temporary_directory
 from jaxrl.sandbox.limits import Limits, Outcome
 from jaxrl.sandbox.processes import run_confined
 
@@ -105,7 +105,7 @@ class Sandbox:
         async with self._slots_here():
             if not self.weaker:
                 return await self._run(argv, files, None)
-            with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
+            with temporary_directory() as directory:
                 return await self._run(argv, files, directory)
 
     async def python(self, code: str, *, files: Files | None = None) -> Outcome:
