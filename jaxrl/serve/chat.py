@@ -152,7 +152,8 @@ class _Turn:
         if self._recording is not None:
             messages, tools = self._asked.messages, self._asked.tools
             self._recording.add(
-                Exchange(messages, tools, self._prompt, completion, reply)
+                Exchange(messages, tools, self._prompt, completion, reply),
+                self._asked.options.drawn_from,
             )
         return reply
 

@@ -14,8 +14,9 @@ from typing import Any
 from jaxrl.rollout.dialogue import Exchange
 from jaxrl.rollout.types import Turn
 from jaxrl.serve.errors import RequestError, wrong
-from jaxrl.serve.records import record_of
+from jaxrl.serve.records import Drawn, record_of, turns_of
 from jaxrl.serve.requests import is_finite
+from jaxrl.truncation import Distribution
 
 MOST_OPEN = 4096
 """Episodes without a reward that are kept at once."""
@@ -35,7 +36,7 @@ class Recording:
     """
 
     name: str
-    turns: list[Turn] = dataclasses.field(default_factory=list)
+    turns: list[Drawn] = dataclasses.field(default_factory=list)
     last: Exchange | None = None
     lock: asyncio.Lock = dataclasses.field(default_factory=asyncio.Lock)
     closed: bool = False
@@ -48,10 +49,11 @@ class Recording:
                 raise _closed(self.name)
             yield
 
-    def add(self, exchange: Exchange) -> None:
-        """Keep a turn."""
+    def add(self, exchange: Exchange, drawn_from: Distribution) -> None:
+        """Keep a turn, and what it was drawn from."""
         self.last = exchange
-        self.turns.append(Turn(exchange.prompt, exchange.completion))
+        turn = Turn(exchange.prompt, exchange.completion)
+        self.turns.append(Drawn(turn, drawn_from))
 
 
 class Recordings:

@@ -381,9 +381,10 @@ def test_a_harness_that_rewrites_what_was_said_begins_anew(address):
 
 def test_streams_are_recorded_and_episodes_can_be_dropped(address):
     with client(f"{address}/episodes/streamed") as asking:
-        [*chat(asking, stream=True)]
+        [*chat(asking, stream=True, temperature=0.5, extra_body={"top_k": 3})]
     path = "/episodes/streamed"
-    assert len(raw(address, "GET", path)[1]["turns"]) == 1
+    [turn] = raw(address, "GET", path)[1]["turns"]
+    assert turn["drawn_from"] == {"temperature": 0.5, "top_k": 3, "top_p": 1.0}
     for rewards in ([], [10**400], [float("nan")], [True]):
         body = json.dumps({"rewards": rewards}).encode()
         assert raw(address, "POST", f"{path}/reward", body)[0] == 400
