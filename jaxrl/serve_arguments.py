@@ -16,7 +16,7 @@ the queue gets 429 with Retry-After, a client that leaves frees its place, and S
 lets what was begun finish. With --record, /episodes/NAME/v1 is a base URL whose
 exchanges are recorded token-exactly: GET /episodes/NAME shows them,
 POST /episodes/NAME/reward ({"reward": 1.0}) closes them into DIR/NAME.json, and DELETE
-drops them.
+drops them; those that are open at the end are open again in the next server.
 """
 
 

@@ -1,5 +1,6 @@
 """A server from a checkpoint: loads, compiles, serves until it is told to end."""
 
+import contextlib
 import dataclasses
 import os
 import sys
@@ -84,15 +85,17 @@ class Server:
       name: Of the model.
       app: Answers requests, in a thread.
       work: Draws what is asked until a function says that the server is to end.
+      keep: Called when HTTP has ended; writes what has not been written yet.
     """
 
     name: str
     app: ASGIApp
     work: Callable[[Callable[[], bool]], None]
+    keep: Callable[[], None]
 
 
 def serve(checkpoint: Path, options: Options) -> None:
-    """Serve until SIGTERM; what was begun by then is finished.
+    """Serve until SIGTERM; what was begun is finished, and open episodes are kept.
 
     Args:
       checkpoint: A Hugging Face directory, or that of a finished run.
@@ -104,8 +107,10 @@ def serve(checkpoint: Path, options: Options) -> None:
     server = prepare(checkpoint, options)
     with (
         preemption() as ended,
+        contextlib.ExitStack() as at_the_end,
         serving(server.app, options.host, options.port) as address,
     ):
+        at_the_end.callback(server.keep)
         print(f"serving {server.name} on {address}/v1", flush=True)
         server.work(ended)
 
@@ -130,6 +135,7 @@ def prepare(checkpoint: Path, options: Options) -> Server:
     sampling = Sampling(longest, stop_tokens=stop_tokens(path, tokenizer))
     name = options.model or checkpoint.resolve().name
     room = options.concurrency + options.queue
+    recordings = None if options.record is None else Recordings(options.record)
     scorer = PromptScorer(model, lambda: sampler.params, shape.prompt_lengths)
     jobs = Jobs(room)
     service = Service(
@@ -139,14 +145,15 @@ def prepare(checkpoint: Path, options: Options) -> Server:
         decode=decode,
         jobs=jobs,
         scorer=scorer,
-        recordings=None if options.record is None else Recordings(options.record),
+        recordings=recordings,
     )
     for compiled in sampler.compile(sampling, opened=True, mixed=True):
         print(f"compiled {compiled}", file=sys.stderr)
     scorer.compile()
     open_session = partial(sampler.open, sampling, (0,), mixed=True)
     app = _app(service, options, key, sampler, read, model.config)
-    return Server(name, app, partial(work, jobs, open_session, lambda: sampler.params))
+    draw = partial(work, jobs, open_session, lambda: sampler.params)
+    return Server(name, app, draw, recordings.keep if recordings else lambda: None)
 
 
 def sizes(options: Options, max_positions: int) -> tuple[int, int]:

@@ -57,13 +57,29 @@ class Recording:
 
 
 class Recordings:
-    """Episodes by name; closed ones are files."""
+    """Episodes by name; closed ones are files, and at the end of a server open ones."""
 
     def __init__(self, directory: Path):
-        """Record into a directory, which may hold episodes already."""
-        self._directory = directory
+        """Record into a directory, which may hold episodes already.
+
+        Args:
+          directory: Of closed episodes. Those that `keep` left in its folder `open` go
+            on; their next turn begins a new training sequence.
+        """
+        self._directory, self._left = directory, directory / "open"
         self._open: dict[str, Recording] = {}
-        directory.mkdir(parents=True, exist_ok=True)
+        self._left.mkdir(parents=True, exist_ok=True)
+        for path in self._left.glob("[!.]*.json"):
+            if not self._path(path.stem).exists():
+                turns = turns_of(json.loads(path.read_text()))
+                self._open[path.stem] = Recording(path.stem, turns)
+
+    def keep(self) -> None:
+        """Write the episodes that are open, so that no turn is lost with the server."""
+        for name, found in self._open.items():
+            if found.turns:
+                record = record_of(name, found.turns, None, ())
+                _write(self._left / f"{name}.json", record)
 
     def open(self, name: str) -> Recording:
         """The open episode of that name, a new one if there is none yet."""
@@ -105,11 +121,8 @@ class Recordings:
             if len(told) not in (0, len(found.turns)):
                 raise wrong("turn_rewards", f"must be {len(found.turns)}, or none")
             record = record_of(name, found.turns, rewards, told)
-            unfinished = path.with_name(f".{path.name}")
-            unfinished.write_text(json.dumps(record))
-            os.replace(unfinished, path)
-            found.closed = True
-            self._open.pop(name, None)
+            _write(path, record)
+            self._forget(name)
         return record
 
     def drop(self, name: str) -> None:
@@ -117,6 +130,11 @@ class Recordings:
         self._path(name)
         if name not in self._open:
             raise _unknown(name)
+        self._forget(name)
+
+    def _forget(self, name: str) -> None:
+        """Let an episode be open no more."""
+        (self._left / f"{name}.json").unlink(missing_ok=True)
         self._open.pop(name).closed = True
 
     def _path(self, name: str) -> Path:
@@ -125,6 +143,12 @@ class Recordings:
                 "episode", "names have up to 128 letters, digits, '_', '-' and '.'"
             )
         return self._directory / f"{name}.json"
+
+
+def _write(path: Path, record: Mapping[str, Any]) -> None:
+    unfinished = path.with_name(f".{path.name}")
+    unfinished.write_text(json.dumps(record))
+    os.replace(unfinished, path)
 
 
 def _closed(name: str) -> RequestError:

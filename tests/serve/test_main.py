@@ -2,9 +2,13 @@
 
 import contextlib
 import dataclasses
+import json
+import os
 import signal
+import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import openai
@@ -18,7 +22,7 @@ from jaxrl.rollout.engines import VLLM
 from jaxrl.rollout.served import ServedSampler
 from jaxrl.rollout.server import RolloutServer
 from jaxrl.rollout.types import Sampling
-from jaxrl.serve.main import Options, sizes
+from jaxrl.serve.main import Options, serve, sizes
 from tests import tiny
 from tests.serve.served import MODEL, OPTIONS, client, prepared, running
 
@@ -137,6 +141,32 @@ def test_the_command_serves_and_finishes_what_it_began_when_told_to_end(
             texts[piece.choices[0].index] += piece.choices[0].text
         assert texts == [choice.text for choice in whole.choices]
         assert process.wait(30) == OK
+
+
+@pytest.mark.slow
+def test_an_episode_that_is_open_at_the_end_is_kept(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    options = dataclasses.replace(OPTIONS, port=port, record=tmp_path / "episodes")
+
+    def play():
+        with client(f"http://127.0.0.1:{port}/episodes/a", max_retries=8) as asking:
+            asked = [{"role": "user", "content": "12"}]
+            pieces = asking.chat.completions.create(
+                model=MODEL, messages=asked, stream=True
+            )
+            next(iter(pieces))
+            os.kill(os.getpid(), signal.SIGTERM)
+            return [*pieces]
+
+    with ThreadPoolExecutor(1) as threads, tiny.cached_compilation():
+        path = tiny.write_policy(tmp_path / "policy")
+        playing = threads.submit(play)
+        serve(path, options)
+        assert playing.result()[-1].choices[0].finish_reason
+    record = json.loads((options.record / "open" / "a.json").read_text())
+    assert record["rewards"] is None
+    assert len(record["turns"]) == 1
 
 
 @pytest.mark.slow
