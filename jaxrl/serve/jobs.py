@@ -99,19 +99,20 @@ class Jobs:
         """Begin empty.
 
         Args:
-          room: Answers that may be waited for at once, live ones included.
+          room: Answers that may be waited for at once, live ones included. Calls need
+            none: those for a prompt come from requests whose answers have theirs.
         """
-        self.room, self._held = room, 0
+        self.room, self._answers = room, 0
         self._refusal: RequestError | None = None
-        self._paused = False
+        self._paused, self._called = False, 0
         self._changed = threading.Condition()
         self._waiting: list[Job] = []
         self._calls: list[Call] = []
 
     @property
     def held(self) -> int:
-        """Answers that are waited for."""
-        return self._held
+        """Answers and calls that are waited for."""
+        return self._answers + self._called
 
     @property
     def refusing(self) -> bool:
@@ -124,7 +125,15 @@ class Jobs:
         with self._changed:
             if self._paused:
                 raise RequestError(HTTPStatus.SERVICE_UNAVAILABLE, "paused; try later")
-            self._admit(count)
+            self._check_open()
+            if self._answers + count > self.room:
+                raise RequestError(
+                    HTTPStatus.TOO_MANY_REQUESTS,
+                    f"{self._answers} answers of {self.room} are being waited for; "
+                    "try later",
+                    code="queue_full",
+                )
+            self._answers += count
             self._waiting.append(job)
             self._changed.notify()
 
@@ -146,11 +155,13 @@ class Jobs:
                 settled: tuple[Any, Any] = future.set_result, call()
             except Exception as error:
                 settled = future.set_exception, error
-            self.release(1)
+            with self._changed:
+                self._called -= 1
             tell(*settled)
 
         with self._changed:
-            self._admit(1)
+            self._check_open()
+            self._called += 1
             self._calls.append(Call(work, partial(tell, future.set_exception)))
             self._changed.notify()
         return await future
@@ -165,9 +176,9 @@ class Jobs:
             return jobs, calls
 
     def release(self, count: int) -> None:
-        """Make room again."""
+        """Make room for answers again."""
         with self._changed:
-            self._held -= count
+            self._answers -= count
 
     def pause(self) -> None:
         """Refuse jobs until `resume`; those that are there go on, and so do calls."""
@@ -183,13 +194,6 @@ class Jobs:
         with self._changed:
             self._refusal = refusal
 
-    def _admit(self, count: int) -> None:
+    def _check_open(self) -> None:
         if self._refusal is not None:
             raise self._refusal
-        if self._held + count > self.room:
-            raise RequestError(
-                HTTPStatus.TOO_MANY_REQUESTS,
-                f"{self._held} answers of {self.room} are being waited for; try later",
-                code="queue_full",
-            )
-        self._held += count

@@ -302,6 +302,16 @@ def test_a_full_queue_says_when_to_come_back_and_who_leaves_makes_room(address, 
     eventually(lambda: health(address)["waited_for"] == 0)
 
 
+@pytest.mark.parametrize(
+    "scored", [{"echo": True, "logprobs": 1}, {"extra_body": {"prompt_logprobs": 1}}]
+)
+def test_prompts_are_scored_where_their_answers_take_all_the_room(asking, scored):
+    found = asking.completions.create(
+        model=MODEL, prompt=["12="] * ROOM, max_tokens=1, **scored
+    )
+    assert len(found.choices) == ROOM
+
+
 @pytest.mark.parametrize("kind", ["chat", "completions"])
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 def test_the_work_of_clients_that_leave_is_cancelled(
