@@ -147,7 +147,8 @@ async def _attended(
     finally:
         _kill(process, exposed)
         await process.wait()
-    out, err = await reading
+        # Also where this is cancelled, or the pipes would stay open.
+        out, err = await reading
     return late, out, err
 
 

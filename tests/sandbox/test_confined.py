@@ -469,15 +469,16 @@ def test_many_run_at_once_and_no_more_than_allowed():
 def test_an_event_loop_that_is_left_with_its_slots_leaves_others_theirs():
     sandbox = Sandbox(limits=LIMITS, concurrency=1)
 
-    async def both(script):
-        return await asyncio.gather(*(sandbox.shell(script) for _ in range(2)))
+    async def both():
+        return await asyncio.gather(*(sandbox.shell("echo on") for _ in range(2)))
 
     async def left():
-        playing = asyncio.ensure_future(both("sleep 60"))
+        stuck = [asyncio.ensure_future(sandbox.shell("sleep 60")) for _ in range(2)]
         await asyncio.sleep(0.5)
-        found = await asyncio.to_thread(asyncio.run, both("echo on"))
-        playing.cancel()
-        await asyncio.wait([playing])
+        found = await asyncio.to_thread(asyncio.run, both())
+        for one in stuck:
+            one.cancel()
+        await asyncio.wait(stuck)
         return [one.stdout for one in found]
 
     assert asyncio.run(left()) == ["on\n"] * 2
