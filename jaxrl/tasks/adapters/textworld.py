@@ -1,9 +1,10 @@
 """Text games of TextWorld, generated here."""
 
+import contextlib
 import dataclasses
 import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ _REQUESTED = (
 _PROMPT = re.compile(r"\n>[^\n]*\Z")
 _GAP = re.compile(r"\s*\n\s*\n\s*")
 
+WAIT = 25.0
+"""Seconds that a game waits for the calls of others; less than what `SteppedTask` gives
+it, so that its error is what the episode says."""
 _PARSER = threading.Lock()
 """Held in all calls of the library, whose parser is one object for all games."""
 
@@ -198,12 +202,12 @@ class TextWorldEpisode:
         infos = textworld.EnvInfos(**dict.fromkeys(_REQUESTED, True))
         self._part, self._score = part, 0.0
         wrappers = [*part.wrappers()]
-        with _PARSER:
+        with _alone():
             self._game = textworld.start(f"{path}", infos, wrappers)
 
     def reset(self) -> Mapping[str, Seen]:
         """See `Stepped`."""
-        with _PARSER:
+        with _alone():
             self._state = self._game.reset()
         return self._shown(begins=True)
 
@@ -215,7 +219,7 @@ class TextWorldEpisode:
             text = f"{error}\n\n{self._text}"
             seen = Seen(text, self._part.state(self._state), valid=False)
             return {SEAT: seen._replace(numbers={"won": 0.0})}
-        with _PARSER:
+        with _alone():
             self._state, _, _ = self._game.step(command)
         return self._shown(begins=False)
 
@@ -226,7 +230,7 @@ class TextWorldEpisode:
 
     def close(self) -> None:
         """See `Stepped`."""
-        with _PARSER:
+        with _alone():
             self._game.close()
 
     def _shown(self, *, begins: bool) -> Mapping[str, Seen]:
@@ -243,6 +247,20 @@ class TextWorldEpisode:
                 numbers={"won": float(bool(state.won))},
             )
         }
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Call the library while no other game does, or say why that can't be."""
+    if not _PARSER.acquire(timeout=WAIT):
+        raise TimeoutError(
+            f"other games have kept TextWorld's parser, of which there is one in a "
+            f"process, for {WAIT:g} s; if a call of one hangs, start the run again"
+        )
+    try:
+        yield
+    finally:
+        _PARSER.release()
 
 
 def _tidy(parts: Sequence[str | None]) -> str:

@@ -1,10 +1,13 @@
 import asyncio
+import sys
 import types
+from pathlib import Path
 
 import pytest
 
 from jaxrl.errors import UserError
 from jaxrl.rollout.types import Problem
+from jaxrl.tasks.adapters import textworld
 from jaxrl.tasks.adapters.stepped import SteppedTask, latest
 from jaxrl.tasks.adapters.textworld import (
     Size,
@@ -16,6 +19,7 @@ from jaxrl.tasks.adapters.textworld import (
     games,
     write_games,
 )
+from tests.tasks.adapters import doubles
 from tests.tasks.adapters.doubles import Scripted
 
 COMMANDS = ["go North", "look"]
@@ -60,6 +64,19 @@ def test_a_missing_game_is_said(tmp_path):
         TextWorld()(problem)
     with pytest.raises(UserError, match="which is not a file"):
         TextWorld()(Problem("x", "", None))
+
+
+def test_a_game_that_hangs_is_what_others_name_as_their_failure(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "textworld", doubles.textworld())
+    monkeypatch.setattr(textworld, "WAIT", 0.1)
+    [problem] = games(tmp_path, 1)
+    Path(problem.extra["game"]).write_text("0")
+    game = TextWorld()(problem)
+    with textworld._PARSER:
+        for call in (lambda: TextWorld()(problem), game.reset, game.close):
+            with pytest.raises(TimeoutError, match="kept TextWorld's parser"):
+                call()
+    assert game.reset()["policy"].text
 
 
 @pytest.fixture(scope="module")
