@@ -107,7 +107,7 @@ def word_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
 
 def prepare() -> None:
     """Make what is missing of games and start."""
-    write_games([*text_game.GAMES, *text_game.HELD_OUT], text_game.SIZE)
+    write_games([*text_game.GAMES, *text_game.HELD_OUT])
     if (FOLDER / "warmup" / "model").exists():
         return
     shown = [*demonstrations(seed=0)]

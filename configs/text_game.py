@@ -35,9 +35,9 @@ from jaxrl.tasks.adapters.textworld import (
 )
 
 FOLDER = Path("runs/text_game")
-GAMES = games(FOLDER / "games", 48)
-HELD_OUT = games(FOLDER / "games", 32, first=1000)
 SIZE = Size(rooms=2, objects=2, quest_length=2)
+GAMES = games(FOLDER / "games", SIZE, 48)
+HELD_OUT = games(FOLDER / "games", SIZE, 32, first=1000)
 TURNS = 6
 IDLE = ("examine", "inventory", "look")
 """Commands that change nothing, and tell nothing that isn't shown."""

@@ -2,7 +2,9 @@
 
 import contextlib
 import dataclasses
+import os
 import re
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -54,39 +56,53 @@ class Size:
     quest_length: int = 2
 
 
-def games(directory: Path, count: int, *, first: int = 0) -> list[Problem]:
+def games(directory: Path, size: Size, count: int, *, first: int = 0) -> list[Problem]:
     """Problems for games that `write_games` writes.
 
     Args:
       directory: Of the games.
+      size: Of each game.
       count: Number of games.
       first: Seed of the first one; the others follow.
     """
-    paths = [directory / f"game_{seed}.z8" for seed in range(first, first + count)]
-    return [Problem(path.stem, "", None, {"game": f"{path}"}) for path in paths]
+    sizes = dataclasses.asdict(size)
+    named = "_".join(f"{name}{value}" for name, value in sizes.items())
+    seeds = range(first, first + count)
+    paths = {seed: directory / f"game_{named}_{seed}.z8" for seed in seeds}
+    return [
+        Problem(path.stem, "", None, {"game": f"{path}", "seed": seed, **sizes})
+        for seed, path in paths.items()
+    ]
 
 
-def write_games(problems: Sequence[Problem], size: Size) -> None:
+def write_games(problems: Sequence[Problem]) -> None:
     """Generate the games that aren't there; each takes seconds.
 
     Equal seeds and sizes give equal games.
 
     Args:
       problems: From `games`.
-      size: Of each game.
 
     Raises:
       UserError: If TextWorld can't be imported.
     """
     textworld = imported("textworld", EXTRA)
-    for path in (Path(problem.extra["game"]) for problem in problems):
+    for problem in problems:
+        path = Path(problem.extra["game"])
         if path.is_file():
             continue
-        options = textworld.GameOptions()
-        options.nb_rooms, options.nb_objects = size.rooms, size.objects
-        options.quest_length, options.path = size.quest_length, f"{path}"
-        options.seeds = int(path.stem.rpartition("_")[2])
-        textworld.make(options)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as unfinished:
+            made = Path(unfinished) / path.name
+            options = textworld.GameOptions()
+            options.nb_rooms = problem.extra["rooms"]
+            options.nb_objects = problem.extra["objects"]
+            options.quest_length = problem.extra["quest_length"]
+            options.seeds, options.path = problem.extra["seed"], f"{made}"
+            textworld.make(options)
+            # The game last, whose presence says that all is there.
+            for part in sorted(made.parent.iterdir(), key=lambda one: one == made):
+                os.replace(part, path.parent / part.name)
 
 
 def as_told(state: Any, begins: bool) -> str:

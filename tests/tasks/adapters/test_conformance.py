@@ -63,7 +63,7 @@ def gym():
 
 
 def text_game(folder, part):
-    problems = textworld.games(folder, 2)
+    problems = textworld.games(folder, textworld.Size(), 2)
     for seed, problem in enumerate(problems):
         Path(problem.extra["game"]).write_text(f"{seed}")
     return Case(part, problems, "go east", "look")

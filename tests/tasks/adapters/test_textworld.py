@@ -22,6 +22,7 @@ from jaxrl.tasks.adapters.textworld import (
 from tests.tasks.adapters import doubles
 from tests.tasks.adapters.doubles import Scripted
 
+SIZE = Size(rooms=2, objects=3, quest_length=2)
 COMMANDS = ["go North", "look"]
 STATE = types.SimpleNamespace(
     feedback="\n\nYou see\n\n\n\na box.\n\n>          -= Hall =-0/1",
@@ -59,8 +60,8 @@ def test_other_replies_are_no_commands(choose, said):
 
 
 def test_a_missing_game_is_said(tmp_path):
-    [problem] = games(tmp_path, 1, first=7)
-    with pytest.raises(UserError, match=r"game_7\.z8.*write_games"):
+    [problem] = games(tmp_path, SIZE, 1, first=7)
+    with pytest.raises(UserError, match=r"_7\.z8.*write_games"):
         TextWorld()(problem)
     with pytest.raises(UserError, match="which is not a file"):
         TextWorld()(Problem("x", "", None))
@@ -69,7 +70,7 @@ def test_a_missing_game_is_said(tmp_path):
 def test_a_game_that_hangs_is_what_others_name_as_their_failure(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "textworld", doubles.textworld())
     monkeypatch.setattr(textworld, "WAIT", 0.1)
-    [problem] = games(tmp_path, 1)
+    [problem] = games(tmp_path, SIZE, 1)
     Path(problem.extra["game"]).write_text("0")
     game = TextWorld()(problem)
     with textworld._PARSER:
@@ -79,13 +80,48 @@ def test_a_game_that_hangs_is_what_others_name_as_their_failure(tmp_path, monkey
     assert game.reset()["policy"].text
 
 
+class Generator(types.SimpleNamespace):
+    """As the library's module; writes what it was asked for, and may fail midway."""
+
+    GameOptions = types.SimpleNamespace
+    fails = False
+
+    def make(self, options):
+        path = Path(options.path)
+        path.write_text(f"{options.nb_rooms} {options.seeds}")
+        if self.fails:
+            raise KeyboardInterrupt
+        path.with_suffix(".json").write_text("{}")
+
+
+def test_games_of_each_size_are_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    library = Generator()
+    monkeypatch.setitem(sys.modules, "textworld", library)
+    problems = [
+        *games(tmp_path / "games", Size(rooms=2), 1, first=5),
+        *games(tmp_path / "games", Size(rooms=3), 1, first=5),
+    ]
+    library.fails = True
+    with pytest.raises(KeyboardInterrupt):
+        write_games(problems)
+    assert not [*(tmp_path / "games").iterdir()]
+    library.fails = False
+    write_games(problems)
+    paths = [Path(problem.extra["game"]) for problem in problems]
+    assert [path.read_text() for path in paths] == ["2 5", "3 5"]
+    assert len([*(tmp_path / "games").iterdir()]) == 4
+    library.fails = True
+    write_games(problems)
+
+
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     """Games that the library has generated, the second one twice."""
     pytest.importorskip("textworld")
     folders = [tmp_path_factory.mktemp("games") for _ in range(2)]
-    found = [*games(folders[0], 2), *games(folders[1], 1, first=1)]
-    write_games(found, Size(rooms=2, objects=3, quest_length=2))
+    found = [*games(folders[0], SIZE, 2), *games(folders[1], SIZE, 1, first=1)]
+    write_games(found)
+    assert {path.suffix for path in folders[1].iterdir()} == {".json", ".ni", ".z8"}
     return found
 
 
