@@ -17,7 +17,7 @@ quickstart: .venv/.core ## Teach a small language model arithmetic, about 3 minu
 test: .venv/.dev ## Run the tests, less than 10 minutes on 2 cores
 	@$(BIN)/python -m pytest -q -n auto --maxprocesses 4
 
-slow: .venv/.dev ## Run the tests that `make test` leaves out
+slow: .venv/.slow ## Run the tests that `make test` leaves out
 	@$(BIN)/python -m pytest -q -n auto --maxprocesses 4 -m slow
 
 lint: .venv/.dev ## Check format, style and types
@@ -35,7 +35,7 @@ bench: .venv/.core ## Compare a GRPO step with TRL and Tunix, half an hour
 notebooks: .venv/.dev ## Execute the notebooks and keep what they show
 	@$(BIN)/python -m notebooks.execute
 
-constraints: .venv/.dev ## Write constraints.txt anew from what .venv holds
+constraints: .venv/.slow ## Write constraints.txt anew from what .venv holds
 	@{ sed -n '/^#/p' constraints.txt; $(BIN)/python -m pip list --format=freeze \
 	    --disable-pip-version-check | grep -v -e '^jaxrl=' -e '^pip=' \
 	    | sed 's/+.*//' | tr 'A-Z_' 'a-z-' | sort; } > constraints.new
@@ -51,3 +51,7 @@ clean: ## Remove .venv and caches
 .venv/.dev: $(INPUTS)
 	@.ci/install dev,serve,tasks
 	@touch .venv/.core $@
+
+.venv/.slow: $(INPUTS)
+	@.ci/install dev,serve,tasks,envs
+	@touch .venv/.core .venv/.dev $@
