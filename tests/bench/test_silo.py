@@ -146,15 +146,16 @@ def test_ctrl_c_waits_for_no_server(tmp_path):
     with chatting(answer) as chat:
         server = ("--server.url", chat.url, "--server.model", MODEL)
         words = ("bench", "silo", "--output", tmp_path, *TASKS, *server)
-        bench = subprocess.Popen(
-            [sys.executable, "-m", "jaxrl", *words], stderr=subprocess.DEVNULL
-        )
+        # A shell's background jobs ignore SIGINT, and so do their children.
+        heeding = ("env", "--default-signal=INT", sys.executable, "-m", "jaxrl")
+        bench = subprocess.Popen([*heeding, *words], stderr=subprocess.DEVNULL)
         assert asked.wait(60)
         bench.send_signal(signal.SIGINT)
         try:
             assert bench.wait(10)
         finally:
             bench.kill()
+            bench.wait()
             over.set()
 
 

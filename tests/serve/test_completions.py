@@ -2,7 +2,7 @@
 
 import asyncio
 
-import httpx
+import httpx2
 import numpy as np
 import openai
 import pytest
@@ -47,13 +47,13 @@ def choices_of(**options):
         scorer=PromptScorer(tiny.MODEL, tiny.params, (48,)),
         recordings=None,
     )
-    transport = httpx.ASGITransport(application(routes(service, guarded(None))))
+    transport = httpx2.ASGITransport(application(routes(service, guarded(None))))
 
     async def ask():
         async with openai.AsyncOpenAI(
             base_url="http://test/v1",
             api_key="none",
-            http_client=httpx.AsyncClient(transport=transport),
+            http_client=httpx2.AsyncClient(transport=transport),
         ) as client:
             drawing = asyncio.ensure_future(draw(service.jobs))
             found = await client.completions.create(
